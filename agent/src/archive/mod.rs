@@ -1,0 +1,1 @@
+//! The archive: key layout and genesis.

@@ -1,0 +1,1 @@
+//! Digests: from the bucket to verdicts and findings.

@@ -1,0 +1,1 @@
+//! Credentials, clients and error classes of AWS.

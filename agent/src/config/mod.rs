@@ -1,0 +1,1 @@
+//! Configuration: raw YAML to types that cannot be wrong.

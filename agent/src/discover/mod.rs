@@ -1,0 +1,1 @@
+//! Accounts, trails and buckets, down to streams.

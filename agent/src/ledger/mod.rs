@@ -1,0 +1,1 @@
+//! The embedded database, the journal and recovery.

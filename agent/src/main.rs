@@ -1,0 +1,3 @@
+//! The `trailhaul` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Where events go: archive, file, console, Kinesis.

@@ -1,0 +1,197 @@
+//! The object store seam.
+//!
+//! In: keys and bytes. Out: objects, pages and typed errors. Invariants that every implementation keeps, and
+//! that the conformance suite checks:
+//!
+//! * A key becomes visible whole or not at all, and a `create` never replaces what is there.
+//! * An upload is invisible until it is completed, survives a crash once it is sealed, and is completed from
+//!   its recorded parts alone, by whichever process comes to it.
+//! * A key never leads outside the store.
+//! * A failed call says whether its effect is known ([`StoreError::outcome_unknown`]).
+//!
+//! Not here: retries (callers own them, through `runtime::retry`), and what the bytes mean.
+
+mod error;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+pub use error::{ErrorKind, StoreError};
+
+/// User metadata of an object: names without the `x-amz-meta-` prefix, lower case.
+pub type Metadata = BTreeMap<String, String>;
+
+/// A bucket, real or not.
+#[async_trait]
+pub trait ObjectStore: Send + Sync + fmt::Debug {
+    /// The store's URL: `s3://bucket`, `file:///path`, `memory://name`. Never ends in `/`.
+    fn url(&self) -> &str;
+
+    /// One page of keys in lexicographic (byte) order.
+    async fn list(&self, request: &ListRequest) -> Result<ListPage, StoreError>;
+
+    /// What is known of an object without reading it; `None` when there is none.
+    async fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError>;
+
+    /// Reads an object. `if_match` that no longer holds is [`ErrorKind::Changed`].
+    async fn get(&self, key: &str, options: GetOptions) -> Result<GetObject, StoreError>;
+
+    /// Writes a small object durably. With `create`, an object that is already there is
+    /// [`ErrorKind::AlreadyExists`] and stays as it was.
+    async fn put(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<ObjectMeta, StoreError>;
+
+    /// Starts an upload to `key` and returns its id, which names it across processes.
+    async fn begin_upload(&self, key: &str, options: &PutOptions) -> Result<String, StoreError>;
+
+    /// Adds a part. Parts are numbered from 1 and come in order; every part but the last is at least
+    /// [`MIN_PART`] bytes. A repeated call with the same number replaces that part.
+    async fn put_part(&self, key: &str, upload: &str, number: u32, body: Bytes) -> Result<Part, StoreError>;
+
+    /// Makes what was uploaded so far durable (S3: already so; a folder: fsync). The upload stays invisible.
+    async fn seal_upload(&self, key: &str, upload: &str, parts: &[Part]) -> Result<(), StoreError>;
+
+    /// Makes the upload visible under its key, if nothing is there (`If-None-Match: *`).
+    /// [`ErrorKind::NoSuchUpload`] and [`ErrorKind::AlreadyExists`] may mean that an earlier call of ours
+    /// succeeded: ask [`ObjectStore::holds`].
+    async fn complete_upload(&self, key: &str, upload: &str, parts: &[Part]) -> Result<(), StoreError>;
+
+    /// Whether the object under `key` is the one made of these parts: right size and right checksum.
+    /// `false` also when there is none.
+    async fn holds(&self, key: &str, parts: &[Part]) -> Result<bool, StoreError>;
+
+    /// Drops an upload and its parts; one that is not there any more is fine.
+    async fn abort_upload(&self, key: &str, upload: &str) -> Result<(), StoreError>;
+
+    /// The uploads under a key prefix that are neither completed nor aborted, at most `limit` of them.
+    async fn list_uploads(&self, prefix: &str, limit: usize) -> Result<Vec<UploadRef>, StoreError>;
+}
+
+/// The least size of a part that is not the last, in bytes (S3's limit, kept everywhere so that an upload
+/// made for one store has the shape of any other).
+pub const MIN_PART: usize = 5 * 1024 * 1024;
+
+/// What to list.
+#[derive(Debug, Clone, Default)]
+pub struct ListRequest {
+    /// Only keys that start with this.
+    pub prefix: String,
+    /// With `/`: keys below the next slash are folded into [`ListPage::prefixes`].
+    pub delimiter: bool,
+    /// Only keys after this one; for the first page.
+    pub start_after: Option<String>,
+    /// The token of the page before; for the others.
+    pub continuation: Option<String>,
+}
+
+/// One page of a listing, at most 1,000 keys and prefixes together.
+#[derive(Debug, Clone, Default)]
+pub struct ListPage {
+    /// The objects, in key order.
+    pub objects: Vec<ListedObject>,
+    /// The folded prefixes, each ending in `/`, in order.
+    pub prefixes: Vec<String>,
+    /// The token for the next page; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// An object as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedObject {
+    /// The key below the bucket.
+    pub key: String,
+    /// The ETag, without quotes.
+    pub etag: String,
+    /// The stored size in bytes.
+    pub size: u64,
+    /// When it was written, in seconds since the Unix epoch.
+    pub modified: i64,
+}
+
+/// What a HEAD or a GET tells of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// The ETag, without quotes.
+    pub etag: String,
+    /// The version, on versioned buckets.
+    pub version: Option<String>,
+    /// The stored size in bytes (of the whole object, also on a range read).
+    pub size: u64,
+    /// When it was written, in seconds since the Unix epoch.
+    pub modified: i64,
+    /// User metadata.
+    pub metadata: Metadata,
+}
+
+/// How to read.
+#[derive(Debug, Clone, Default)]
+pub struct GetOptions {
+    /// These bytes only.
+    pub range: Option<Range<u64>>,
+    /// Only while the ETag is this one.
+    pub if_match: Option<String>,
+    /// This version.
+    pub version: Option<String>,
+}
+
+/// An object being read.
+pub struct GetObject {
+    /// What is known of it.
+    pub meta: ObjectMeta,
+    /// Its bytes, piece by piece.
+    pub body: Box<dyn Body>,
+}
+
+impl fmt::Debug for GetObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GetObject").field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+/// The bytes of an object, pulled by the reader. Dropping it ends the transfer.
+#[async_trait]
+pub trait Body: Send {
+    /// The next piece, never empty and at most [`MAX_PIECE`] bytes; `None` at the end. After an error the
+    /// body is over: open the rest by range. Cancel-safe: a dropped call loses no bytes.
+    async fn next(&mut self) -> Result<Option<Bytes>, StoreError>;
+}
+
+/// The most bytes that a [`Body`] hands over at once: what a reader must have room for.
+pub const MAX_PIECE: usize = 256 * 1024;
+
+/// How to write.
+#[derive(Debug, Clone, Default)]
+pub struct PutOptions {
+    /// Only if nothing is there (`If-None-Match: *`). Uploads are always completed this way.
+    pub create: bool,
+    /// User metadata to keep with the object.
+    pub metadata: Metadata,
+    /// The `Content-Type`, for people who look at the bucket.
+    pub content_type: Option<&'static str>,
+}
+
+/// A part of an upload, as recorded in the journal: enough to complete and to recognize it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// From 1.
+    pub number: u32,
+    /// What the store answered; a folder answers the SHA-256.
+    pub etag: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of the part's bytes, lower-case hex.
+    pub sha256: String,
+}
+
+/// An unfinished upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadRef {
+    /// The key that it would become.
+    pub key: String,
+    /// Its id.
+    pub upload: String,
+}

@@ -1,0 +1,1 @@
+//! From buckets to object references: listing and queues.

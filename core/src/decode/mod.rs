@@ -1,0 +1,1 @@
+//! From the stored bytes of an object to its records.

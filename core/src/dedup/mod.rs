@@ -1,0 +1,1 @@
+//! Which record is new, a duplicate or a conflict.

@@ -1,0 +1,12 @@
+//! The nouns that every stage speaks of. Each is parsed once, at the edge, and cannot be wrong afterwards.
+//!
+//! In: text from outside (keys, ids, stamps). Out: types whose invariants the constructors have checked.
+//! A value that does not parse is an error that names what was expected; nothing here guesses.
+
+mod ids;
+mod key;
+mod object;
+
+pub use ids::{AccountId, BatchId, IdError, LaneId, OrganizationId};
+pub use key::{Family, KeyError, LogKey, Stamp};
+pub use object::{ObjectRef, StreamKey};

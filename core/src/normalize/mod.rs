@@ -1,0 +1,1 @@
+//! What a record looks like at a sink: raw, OCSF, ECS.

@@ -1,0 +1,1 @@
+//! What to list next, and how objects become batches.

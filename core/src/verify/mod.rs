@@ -1,0 +1,1 @@
+//! CloudTrail's digest files: grammar, signatures, chains and completeness.

@@ -1,0 +1,1 @@
+//! The simulated organization of trailhaul: what its tests, its demo and its benchmarks haul.

@@ -1,0 +1,3 @@
+//! Writes a simulated organization to disk.
+
+fn main() {}
