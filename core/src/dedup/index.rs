@@ -20,6 +20,7 @@ use crate::model::{BatchId, LaneId};
 use super::entry::{ENTRY_LEN, MAX_ROW, is_sorted_row};
 use super::error::BoxError;
 use super::segment::{SEGMENT_KEY_LEN, SegmentKey};
+use super::stores::TakeRow;
 use super::tentative::MAX_BATCH_IDS;
 
 const MAGIC: [u8; 4] = *b"THIX";
@@ -137,11 +138,7 @@ impl IndexDecoder {
     }
 
     /// Reads the next bytes, of any length, and calls `f` with each row that is complete.
-    pub fn feed(
-        &mut self,
-        mut bytes: &[u8],
-        f: &mut dyn FnMut(SegmentKey, &[u8]) -> Result<(), BoxError>,
-    ) -> Result<(), IndexError> {
+    pub fn feed(&mut self, mut bytes: &[u8], f: &mut TakeRow<'_>) -> Result<(), IndexError> {
         while !bytes.is_empty() {
             // Never more than what the next step needs, so that the buffer stays at one row.
             let missing = self.wanted()?.saturating_sub(self.buffer.len());
@@ -194,10 +191,7 @@ impl IndexDecoder {
     }
 
     /// Uses up a full buffer: header, footer, or row; or learns that more is needed.
-    fn step(
-        &mut self,
-        f: &mut dyn FnMut(SegmentKey, &[u8]) -> Result<(), BoxError>,
-    ) -> Result<(), IndexError> {
+    fn step(&mut self, f: &mut TakeRow<'_>) -> Result<(), IndexError> {
         if self.batch.is_none() {
             self.batch = Some(header(&self.buffer).ok_or(IndexError::Header)?);
         } else if self.buffer.first() == Some(&IS_FOOTER) {
@@ -210,10 +204,7 @@ impl IndexDecoder {
         Ok(())
     }
 
-    fn row(
-        &mut self,
-        f: &mut dyn FnMut(SegmentKey, &[u8]) -> Result<(), BoxError>,
-    ) -> Result<(), IndexError> {
+    fn row(&mut self, f: &mut TakeRow<'_>) -> Result<(), IndexError> {
         let damaged = IndexError::Row(self.entries);
         let (head, packed) = self.buffer.split_at_checked(ROW_HEAD).unwrap_or_default();
         let key = head.get(1..).and_then(|head| head.first_chunk::<SEGMENT_KEY_LEN>());
@@ -265,6 +256,8 @@ mod tests {
     use super::super::segment::Slot;
     use super::*;
 
+    type Rows = Vec<(SegmentKey, Vec<u8>)>;
+
     const BATCH: BatchId = BatchId { lane: LaneId(3), epoch: 7, batch: 9 };
 
     fn segment(n: i64) -> SegmentKey {
@@ -287,9 +280,7 @@ mod tests {
         Entry { identity: Identity { id, content: 5 }, object: 1, record: 2 }.to_bytes()
     }
 
-    fn decode(
-        pieces: &mut dyn Iterator<Item = &[u8]>,
-    ) -> Result<(Vec<(SegmentKey, Vec<u8>)>, IndexSummary), IndexError> {
+    fn decode(pieces: &mut dyn Iterator<Item = &[u8]>) -> Result<(Rows, IndexSummary), IndexError> {
         let (mut decoder, mut rows) = (IndexDecoder::new(), Vec::new());
         for piece in pieces {
             decoder.feed(piece, &mut |segment, packed| {

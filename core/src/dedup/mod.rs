@@ -43,6 +43,6 @@ pub use identity::{Identity, IdentityHasher};
 pub use index::{IndexDecoder, IndexEncoder, IndexError, IndexSummary};
 pub use occurrence::{Occurrence, OccurrenceCounter};
 pub use segment::{Place, SEGMENT_KEY_LEN, SegmentKey, Slot};
-pub use stores::{CommittedIds, MAX_SHARD_BITS, MemorySpill, SpillStore, shard_of};
+pub use stores::{CommittedIds, MAX_SHARD_BITS, MemorySpill, SpillStore, TakeRow, shard_of};
 pub use tentative::MAX_BATCH_IDS;
 pub use window::{Candidate, Decision, Window, WindowStats, Winner};

@@ -11,18 +11,15 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::entry::{ENTRY_LEN, MAX_ROW};
-use super::error::{BoxError, DedupError};
+use super::error::DedupError;
 use super::segment::{SEGMENT_KEY_LEN, SegmentKey};
-use super::stores::SpillStore;
+use super::stores::{SpillStore, TakeRow};
 use super::tentative::{RECORD, Tentative};
 
 /// Entries that are sorted at once: 3.6 MiB. At most 32 runs make a batch.
 const RUN: usize = 65_536;
 /// Entries of a run that are read at once while merging: 14 KiB, times 32 runs.
 const AHEAD: usize = 256;
-
-/// Takes one packed row of a segment.
-pub(super) type TakeRow<'a> = dyn FnMut(SegmentKey, &[u8]) -> Result<(), BoxError> + 'a;
 
 /// Where the sorted runs of a batch lie in the scratch space.
 #[derive(Debug, Clone, Copy)]

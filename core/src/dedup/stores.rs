@@ -11,6 +11,9 @@ use crate::model::BatchId;
 /// The most bits by which a segment is split into shards.
 pub const MAX_SHARD_BITS: u8 = 16;
 
+/// Takes one packed row of a segment: at most [`super::MAX_ROW`] entries of 40 bytes, sorted.
+pub type TakeRow<'a> = dyn FnMut(SegmentKey, &[u8]) -> Result<(), BoxError> + 'a;
+
 /// The shard of an id in a segment that is split by `bits` (at most 16): its top bits.
 pub fn shard_of(id: u128, bits: u8) -> u16 {
     let bits = bits.min(MAX_SHARD_BITS);
@@ -35,7 +38,7 @@ pub trait CommittedIds {
 }
 
 /// Append-only scratch space.
-pub trait SpillStore {
+pub trait SpillStore: Send {
     /// Appends bytes and returns the offset of the first. Appends without a `clear` between them are
     /// contiguous.
     fn append(&mut self, bytes: &[u8]) -> Result<u64, BoxError>;

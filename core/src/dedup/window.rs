@@ -10,12 +10,12 @@ use std::collections::HashMap;
 use crate::model::BatchId;
 
 use super::entry::{ENTRY_LEN, Entry};
-use super::error::{BoxError, DedupError};
+use super::error::DedupError;
 use super::hot::Known;
 use super::identity::Identity;
 use super::segment::{Place, SEGMENT_KEY_LEN, SegmentKey};
 use super::sorted::{self, Runs};
-use super::stores::{CommittedIds, SpillStore, shard_of};
+use super::stores::{CommittedIds, SpillStore, TakeRow, shard_of};
 use super::tentative::{RECORD, Seen, Tentative};
 use super::units::{Probe, UnitKey, Units};
 
@@ -141,11 +141,7 @@ impl Window {
     /// Visits the running batch's ids as packed rows, in (segment, id, content) order: at most
     /// [`super::MAX_ROW`] entries each, of one segment. Every call gives the same rows, and after the first
     /// one no records can be added to the batch. Takes about 4 MiB of memory while it runs.
-    pub fn rows(
-        &mut self,
-        spill: &mut dyn SpillStore,
-        f: &mut dyn FnMut(SegmentKey, &[u8]) -> Result<(), BoxError>,
-    ) -> Result<(), DedupError> {
+    pub fn rows(&mut self, spill: &mut dyn SpillStore, f: &mut TakeRow<'_>) -> Result<(), DedupError> {
         self.is_sealed = true;
         sorted::pack(&mut self.ids, &mut self.runs, spill, f)
     }
