@@ -5,6 +5,7 @@
 //! finished before the lane writes anything else. Failure: every error says what the lane must do next
 //! ([`CommitError`]); an unknown outcome is never guessed, it is asked again.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use trailhaul_core::model::{
 use super::Places;
 use crate::archive::{Appended, Journal, JournalError};
 use crate::ledger::{Finished, IdRows, LaneState, Ledger, LedgerError};
-use crate::runtime::{Retry, Stop};
+use crate::runtime::{Clock, Patience};
 use crate::store::{ErrorKind, StoreError};
 
 /// Why a commit did not end well, by what the lane does next.
@@ -79,15 +80,37 @@ pub struct LaneWriter {
     pub ledger: Ledger,
     /// Where outputs are finished.
     pub places: Arc<Places>,
-    /// How often a call is repeated.
-    pub retry: Retry,
-    /// Ends the repeating.
-    pub stop: Stop,
+    /// How calls are repeated: what was begun is asked until it is known.
+    pub patience: Patience,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// `dedup.window`, in seconds.
+    pub window_seconds: i64,
+    /// A folder for files that do not outlive the process.
+    pub scratch: PathBuf,
     /// Where the lane stands: its last entry, finished and in the ledger.
     pub state: LaneState,
 }
 
 impl LaneWriter {
+    /// The present moment.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// An entry of the lane's journal and its bytes; `None` when the journal ends before it.
+    pub async fn read_entry(&self, number: u64) -> Result<Option<(Entry, Vec<u8>)>, CommitError> {
+        let read = || async {
+            match self.journal.read(self.lane, number).await {
+                Ok(entry) => Ok(Ok(entry)),
+                // What cannot be read because of the store is asked for again; what makes no sense is not.
+                Err(JournalError::Store(error)) => Err(error),
+                Err(error) => Ok(Err(error)),
+            }
+        };
+        Ok(self.patience.run(read).await??)
+    }
+
     /// Commits a batch. `rows` gives its ids; returns the segments whose cached shards are stale.
     pub async fn commit(
         &mut self,
@@ -161,7 +184,7 @@ impl LaneWriter {
     /// Creates an entry in the journal; asks again for as long as the outcome is unknown.
     pub async fn append(&self, entry: &Entry, bytes: &Bytes) -> Result<(), CommitError> {
         let appended =
-            self.retry.run(&self.stop, || self.journal.append(self.lane, entry.number, bytes)).await?;
+            self.patience.run(|| self.journal.append(self.lane, entry.number, bytes)).await?;
         match appended {
             Appended::Committed => Ok(()),
             Appended::Lost => {
@@ -201,7 +224,7 @@ impl LaneWriter {
             if output.role == Role::Sink {
                 // The archive has the batch: it stays committed, and a person must know of the gap.
                 let text = format!("{what}: sink {} lacks batch {}; send it again from the archive", output.sink, batch.batch);
-                self.ledger.find("output_lost", &format!("{store}/{key}"), &text, Timestamp::UNIX_EPOCH)?;
+                self.ledger.find("output_lost", &format!("{store}/{key}"), &text, self.now())?;
                 tracing::error!(sink = output.sink, batch = %batch.batch, "lose an output that was prepared");
                 continue;
             }
@@ -214,16 +237,16 @@ impl LaneWriter {
     /// Completes one output; `false` when its upload is gone and nothing of it stands under its key.
     async fn complete(&self, batch: BatchId, output: &Output) -> Result<bool, CommitError> {
         let Place::Upload { store, key, upload, parts } = &output.place else { return Ok(true) };
-        let place = self.retry.run(&self.stop, || self.places.get(store)).await.map_err(|error| {
+        let place = self.patience.run(|| self.places.get(store)).await.map_err(|error| {
             tracing::error!(sink = output.sink, %batch, %error, "cannot finish an output");
             error
         })?;
         let completed =
-            self.retry.run(&self.stop, || place.complete_upload(key, upload, parts)).await;
+            self.patience.run(|| place.complete_upload(key, upload, parts)).await;
         match completed {
             Ok(()) => Ok(true),
             Err(error) if matches!(error.kind(), ErrorKind::NoSuchUpload | ErrorKind::AlreadyExists) => {
-                Ok(self.retry.run(&self.stop, || place.holds(key, parts)).await?)
+                Ok(self.patience.run(|| place.holds(key, parts)).await?)
             }
             Err(error) => Err(error.into()),
         }

@@ -9,7 +9,7 @@ use trailhaul_core::model::{BatchId, Output, Role};
 use super::upload::{UploadTarget, UploadWriter};
 use super::{Sink, SinkBatch, SinkError};
 use crate::archive::Layout;
-use crate::runtime::{Retry, Stop};
+use crate::runtime::Patience;
 use crate::store::ObjectStore;
 
 /// How the objects of a sink are named.
@@ -35,9 +35,7 @@ pub struct UploadSink {
     /// The home archive's own data, or another sink's.
     pub role: Role,
     /// How calls are repeated.
-    pub retry: Retry,
-    /// Ends the repeating.
-    pub stop: Stop,
+    pub patience: Patience,
 }
 
 #[async_trait]
@@ -57,8 +55,7 @@ impl Sink for UploadSink {
             role: self.role,
             sink: self.name.clone(),
             content_type: "application/x-ndjson",
-            retry: self.retry.clone(),
-            stop: self.stop.clone(),
+            patience: self.patience.clone(),
         })))
     }
 }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use trailhaul_core::model::{Output, PartRecord, Place, Role};
 
 use super::SinkError;
-use crate::runtime::{Retry, Stop};
+use crate::runtime::Patience;
 use crate::store::{ObjectStore, PutOptions};
 
 /// Where an output goes, and how patient its writer is.
@@ -26,9 +26,7 @@ pub struct UploadTarget {
     /// The `Content-Type`.
     pub content_type: &'static str,
     /// How calls are repeated.
-    pub retry: Retry,
-    /// Ends the repeating.
-    pub stop: Stop,
+    pub patience: Patience,
 }
 
 /// Writes one output.
@@ -70,10 +68,7 @@ impl UploadWriter {
         }
         let Some(upload) = self.upload.clone() else { return Ok(None) };
         let target = &self.target;
-        target
-            .retry
-            .run(&target.stop, || target.store.seal_upload(&target.key, &upload, &self.parts))
-            .await?;
+        target.patience.run(|| target.store.seal_upload(&target.key, &upload, &self.parts)).await?;
         Ok(Some(Output {
             role: target.role,
             sink: target.sink.clone(),
@@ -105,16 +100,13 @@ impl UploadWriter {
             None => {
                 let options =
                     PutOptions { create: true, content_type: Some(target.content_type), ..PutOptions::default() };
-                let begun =
-                    target.retry.run(&target.stop, || target.store.begin_upload(&target.key, &options)).await?;
+                let begun = target.patience.run(|| target.store.begin_upload(&target.key, &options)).await?;
                 self.upload.insert(begun).clone()
             }
         };
         let number = u32::try_from(self.parts.len() + 1).unwrap_or(u32::MAX);
-        let part = target
-            .retry
-            .run(&target.stop, || target.store.put_part(&target.key, &upload, number, body.clone()))
-            .await?;
+        let part =
+            target.patience.run(|| target.store.put_part(&target.key, &upload, number, body.clone())).await?;
         self.parts.push(part);
         Ok(())
     }

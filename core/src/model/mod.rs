@@ -9,7 +9,7 @@ mod key;
 mod object;
 
 pub use entry::{
-    BatchEntry, Books, Dropped, ENTRY_FORMAT, Entry, EntryBody, EntryError, EpochEntry, MAX_DROPPED_RANGES,
+    BatchEntry, Books, Dropped, ENTRY_FORMAT, Entry, EntryBody, EntryError, EpochEntry, MAX_RANGES,
     MAX_ENTRY_BYTES, ObjectEntry, Output, PartRecord, Place, RESERVED_KINDS, Role, SinkBooks, Verdict,
     VoidEntry, sha256_hex,
 };
