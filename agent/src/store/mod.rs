@@ -12,6 +12,8 @@
 //! Not here: retries (callers own them, through `runtime::retry`), and what the bytes mean.
 
 mod error;
+mod folder;
+mod keys;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +24,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use error::{ErrorKind, StoreError};
+pub use folder::FolderStore;
 
 /// User metadata of an object: names without the `x-amz-meta-` prefix, lower case.
 pub type Metadata = BTreeMap<String, String>;
