@@ -23,6 +23,7 @@ use self::body::CutBody;
 use self::draw::Draws;
 pub use self::draw::Faults;
 pub use self::steps::{Frozen, Step, Steps, When};
+use super::keys;
 use super::{
     ErrorKind, GetObject, GetOptions, ListPage, ListRequest, ObjectMeta, ObjectStore, Part, PutOptions,
     StoreError, UploadRef,
@@ -146,6 +147,7 @@ impl ObjectStore for FaultyStore {
 
     async fn get(&self, key: &str, options: GetOptions) -> Result<GetObject, StoreError> {
         const OPERATION: &str = "read object";
+        let range = options.range.clone();
         let GetObject { meta, body } = self.read(OPERATION, key, self.inner.get(key, options)).await?;
         if self.vanished(key) {
             return Err(self.error(ErrorKind::NotFound, OPERATION, key, "gone, says the test"));
@@ -154,7 +156,8 @@ impl ObjectStore for FaultyStore {
         if !draw.hits(self.faults().truncated) {
             return Ok(GetObject { meta, body });
         }
-        let left = draw.below(meta.size);
+        let range = keys::clamp(range, meta.size).unwrap_or_default();
+        let left = draw.below(range.end - range.start);
         let error =
             draw.hits(500).then(|| self.error(ErrorKind::Unavailable, OPERATION, key, "cut, says the test"));
         Ok(GetObject { meta, body: Box::new(CutBody::new(body, left, error)) })
