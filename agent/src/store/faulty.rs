@@ -23,6 +23,7 @@ use self::body::CutBody;
 use self::draw::Draws;
 pub use self::draw::Faults;
 pub use self::steps::{Frozen, Step, Steps, When};
+use super::keys;
 use super::{
     ErrorKind, GetObject, GetOptions, ListPage, ListRequest, ObjectMeta, ObjectStore, Part, PutOptions,
     StoreError, UploadRef,
@@ -49,8 +50,10 @@ impl FaultyStore {
         *self.faults.write().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
-    fn faults(&self) -> Faults {
-        self.faults.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The faults of a key.
+    fn faults(&self, key: &str) -> Faults {
+        let faults = self.faults.read().unwrap_or_else(PoisonError::into_inner);
+        if key.starts_with(&faults.under) { faults.clone() } else { Faults::default() }
     }
 
     fn error(&self, kind: ErrorKind, operation: &'static str, key: &str, why: &str) -> StoreError {
@@ -84,7 +87,7 @@ impl FaultyStore {
         call: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let fault = self.before(operation, key).await?;
-        let faults = self.faults();
+        let faults = self.faults(key);
         if faults.full {
             return Err(self.error(ErrorKind::Full, operation, key, "no room, says the test"));
         }
@@ -103,7 +106,7 @@ impl FaultyStore {
         if self.steps.is_frozen() {
             return Err(self.frozen(operation, key));
         }
-        let faults = self.faults();
+        let faults = self.faults(key);
         let mut draw = self.draws.next(operation, key);
         if let Some(delay) = draw.delay(&faults.delay) {
             tokio::time::sleep(delay).await;
@@ -125,7 +128,7 @@ impl FaultyStore {
     }
 
     fn vanished(&self, key: &str) -> bool {
-        self.draws.of_key("vanish", key).hits(self.faults().vanished)
+        self.draws.of_key("vanish", key).hits(self.faults(key).vanished)
     }
 }
 
@@ -146,15 +149,17 @@ impl ObjectStore for FaultyStore {
 
     async fn get(&self, key: &str, options: GetOptions) -> Result<GetObject, StoreError> {
         const OPERATION: &str = "read object";
+        let range = options.range.clone();
         let GetObject { meta, body } = self.read(OPERATION, key, self.inner.get(key, options)).await?;
         if self.vanished(key) {
             return Err(self.error(ErrorKind::NotFound, OPERATION, key, "gone, says the test"));
         }
         let mut draw = self.draws.next("cut body", key);
-        if !draw.hits(self.faults().truncated) {
+        if !draw.hits(self.faults(key).truncated) {
             return Ok(GetObject { meta, body });
         }
-        let left = draw.below(meta.size);
+        let range = keys::clamp(range, meta.size).unwrap_or_default();
+        let left = draw.below(range.end - range.start);
         let error =
             draw.hits(500).then(|| self.error(ErrorKind::Unavailable, OPERATION, key, "cut, says the test"));
         Ok(GetObject { meta, body: Box::new(CutBody::new(body, left, error)) })

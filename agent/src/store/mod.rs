@@ -18,6 +18,8 @@ mod faulty;
 mod folder;
 mod keys;
 mod memory;
+#[cfg(test)]
+mod model;
 mod reader;
 
 use std::collections::BTreeMap;

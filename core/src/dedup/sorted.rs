@@ -3,12 +3,13 @@
 //! In: a batch's tentative entries, in list order. Out: rows of at most [`MAX_ROW`] entries, each of one
 //! segment. The same batch always gives the same rows.
 //!
-//! Up to [`RUN`] entries are sorted in memory. More are sorted run by run into the scratch space and merged
-//! from there, so that memory stays near 4 MiB; packing a second time only merges.
+//! Entries are sorted [`RUN`] at a time into the scratch space, behind themselves, and merged from there, so
+//! that memory stays near 4 MiB; packing a second time only merges. Most batches are one run.
 //! On failure the batch is over: nothing was committed by then.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 use super::entry::{ENTRY_LEN, MAX_ROW};
 use super::error::DedupError;
@@ -46,19 +47,11 @@ fn pack_in_runs_of(
     spill: &mut dyn SpillStore,
     f: &mut TakeRow<'_>,
 ) -> Result<(), DedupError> {
-    let mut rows = RowWriter::new(f);
-    if ids.len() as usize <= run {
-        let mut bytes = vec![0; ids.len() as usize * RECORD];
-        sort_run(ids, 0, &mut bytes, spill)?;
-        for record in bytes.as_chunks::<RECORD>().0 {
-            rows.push(record)?;
-        }
-        return rows.finish();
-    }
     let sorted = match runs {
         Some(sorted) => *sorted,
         None => *runs.insert(sort_into_spill(run, ids, spill)?),
     };
+    let mut rows = RowWriter::new(f);
     merge(sorted, spill, &mut rows)?;
     rows.finish()
 }
@@ -80,7 +73,7 @@ fn sort_run(
 fn sort_into_spill(run: usize, ids: &mut Tentative, spill: &mut dyn SpillStore) -> Result<Runs, DedupError> {
     // All entries first, so that the runs lie behind them.
     ids.flush(spill)?;
-    let mut bytes = vec![0; run * RECORD];
+    let mut bytes = vec![0; run.min(ids.len() as usize) * RECORD];
     let mut sorted = Runs { offset: 0, entries: u64::from(ids.len()), run };
     for (n, first) in (0..ids.len()).step_by(run).enumerate() {
         let length = sort_run(ids, first, &mut bytes, spill)?;
@@ -103,11 +96,16 @@ fn merge(sorted: Runs, spill: &mut dyn SpillStore, rows: &mut RowWriter<'_, '_>)
         }
         readers.push(reader);
     }
-    while let Some(Reverse((record, from))) = heads.pop() {
-        rows.push(&record)?;
-        let Some(reader) = readers.get_mut(from) else { continue };
-        if let Some(next) = reader.next(spill)? {
-            heads.push(Reverse((next, from)));
+    while let Some(mut head) = heads.peek_mut() {
+        let Reverse((record, from)) = &*head;
+        rows.push(record)?;
+        let next = match readers.get_mut(*from) {
+            Some(reader) => reader.next(spill)?.map(|next| Reverse((next, *from))),
+            None => None,
+        };
+        match next {
+            Some(next) => *head = next,
+            None => drop(PeekMut::pop(head)),
         }
     }
     Ok(())
@@ -217,7 +215,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn runs_and_memory_give_the_same_rows(
+        fn runs_of_any_length_give_the_same_rows(
             list in prop::collection::vec((0..4_i64, any::<u128>(), any::<u128>()), 0..300), run in 1..50_usize
         ) {
             let (mut spill, mut ids) = (MemorySpill::default(), Tentative::default());

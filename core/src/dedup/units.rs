@@ -253,9 +253,8 @@ fn search(rest: &[[u8; super::entry::ENTRY_LEN]], identity: Identity, time: i64,
     let at = |index: usize| {
         rest.get(index).map(Entry::from_bytes).filter(|entry| entry.identity.id == identity.id)
     };
-    // Contents of one id differ within a row, so of its first two at least one is another content.
-    let is_other = |entry: Entry| entry.identity.content != identity.content;
-    let other_content = at(0).is_some_and(is_other) || at(1).is_some_and(is_other);
+    // Where the first content of the id is this one, others behind it do not matter: there is a twin.
+    let other_content = at(0).is_some_and(|entry| entry.identity != identity);
     let below = if other_content {
         rest.partition_point(|bytes| Entry::from_bytes(bytes).identity < identity)
     } else {

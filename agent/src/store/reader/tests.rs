@@ -27,13 +27,20 @@ async fn world(size: usize, faults: Faults) -> World {
 
 impl World {
     fn reader(&self) -> ObjectReader {
-        let policy = RetryPolicy::requests().seeded(1);
+        self.reader_with(RetryPolicy::requests())
+    }
+
+    fn reader_with(&self, policy: RetryPolicy) -> ObjectReader {
         let store = Arc::clone(&self.store) as Arc<dyn ObjectStore>;
-        ObjectReader::new(store, &self.object, policy, CancellationToken::new())
+        ObjectReader::new(store, &self.object, policy.seeded(1), CancellationToken::new())
     }
 
     async fn read(&self) -> Result<Vec<u8>, ReadError> {
-        let (mut reader, mut bytes) = (self.reader(), Vec::new());
+        self.read_with(RetryPolicy::requests()).await
+    }
+
+    async fn read_with(&self, policy: RetryPolicy) -> Result<Vec<u8>, ReadError> {
+        let (mut reader, mut bytes) = (self.reader_with(policy), Vec::new());
         while let Some(piece) = reader.next().await? {
             assert!(!piece.is_empty() && piece.len() <= MAX_PIECE);
             bytes.extend_from_slice(&piece);
@@ -45,12 +52,14 @@ impl World {
 
 #[tokio::test(start_paused = true)]
 async fn broken_and_short_bodies_are_resumed() {
+    let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+    let patient = RetryPolicy::new(second, second, 1.0, 100, hour).unwrap();
     for size in [0, 1, MAX_PIECE, 5 * MAX_PIECE + 3] {
         for seed in 0..20 {
             let faults =
                 Faults { seed, truncated: 500, unavailable: 200, throttled: 100, ..Faults::default() };
             let world = world(size, faults).await;
-            assert!(world.read().await.unwrap() == world.bytes, "seed {seed}, size {size}");
+            assert!(world.read_with(patient).await.unwrap() == world.bytes, "seed {seed}, size {size}");
         }
     }
 }
