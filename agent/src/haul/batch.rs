@@ -5,7 +5,6 @@
 //! record was decided about; after that its failure ends the attempt. Failure: the attempt is given up whole:
 //! uploads are dropped, the mill forgets the batch, and the caller plans the objects again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,7 +19,7 @@ use super::tally::Tally;
 use crate::archive::Layout;
 use crate::runtime::{CpuPool, Patience};
 use crate::sinks::{Sink, SinkBatch, SinkError, UploadTarget, UploadWriter};
-use crate::store::{ObjectStore, StoreError};
+use crate::store::{ObjectStore, ReadError};
 
 /// What a lane needs for its attempts.
 #[derive(Debug, Clone)]
@@ -58,7 +57,7 @@ pub struct Prepared {
     /// The entry's body.
     pub entry: BatchEntry,
     /// Objects that could not be read, with the reason; none of their records was looked at.
-    pub deferred: Vec<(ObjectRef, StoreError)>,
+    pub deferred: Vec<(ObjectRef, ReadError)>,
     /// Objects that the batch had no room for.
     pub left: Vec<ObjectRef>,
 }
@@ -74,7 +73,7 @@ pub enum AttemptError {
         object: Box<ObjectRef>,
         /// Why.
         #[source]
-        source: StoreError,
+        source: ReadError,
     },
     /// A sink failed.
     #[error("sink {sink}")]
@@ -159,7 +158,7 @@ impl Bench {
         &self,
         mill: &mut Option<Box<Mill>>,
         fetched: Fetched,
-        deferred: &mut Vec<(ObjectRef, StoreError)>,
+        deferred: &mut Vec<(ObjectRef, ReadError)>,
         outputs: &mut Outputs,
     ) -> Result<(), AttemptError> {
         let Some(open) = mill.as_mut() else { return Err(gone()) };
@@ -196,7 +195,7 @@ impl Bench {
         &self,
         mill: &mut Option<Box<Mill>>,
         fetched: &mut (impl Stream<Item = Fetched> + Unpin),
-        deferred: &mut Vec<(ObjectRef, StoreError)>,
+        deferred: &mut Vec<(ObjectRef, ReadError)>,
         outputs: &mut Outputs,
     ) -> Result<(), AttemptError> {
         /// A few hundred small objects at most: their pieces are in memory together.

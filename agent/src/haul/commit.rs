@@ -90,6 +90,8 @@ pub struct LaneWriter {
     pub scratch: PathBuf,
     /// Where the lane stands: its last entry, finished and in the ledger.
     pub state: LaneState,
+    /// Whether this process has taken an epoch of the lane.
+    pub claimed: bool,
 }
 
 impl LaneWriter {
@@ -168,6 +170,23 @@ impl LaneWriter {
         Ok(recut)
     }
 
+    /// Takes the next epoch of the lane for this agent.
+    pub async fn claim(&mut self, host: &str) -> Result<u32, CommitError> {
+        let agent = self.ledger.agent().to_owned();
+        let entry = EpochEntry {
+            epoch: self.state.epoch + 1,
+            forced: self.state.owner.as_ref().is_some_and(|owner| *owner != agent),
+            owner: Some(agent),
+            host: host.to_owned(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let epoch = entry.epoch;
+        let now = self.now();
+        self.take_epoch(entry, now).await?;
+        self.claimed = true;
+        Ok(epoch)
+    }
+
     /// Takes a new epoch, or (with no owner) releases the lane.
     pub async fn take_epoch(&mut self, epoch: EpochEntry, at: Timestamp) -> Result<(), CommitError> {
         let state = LaneState { epoch: epoch.epoch, owner: epoch.owner.clone(), ..self.state.clone() };
@@ -183,8 +202,7 @@ impl LaneWriter {
 
     /// Creates an entry in the journal; asks again for as long as the outcome is unknown.
     pub async fn append(&self, entry: &Entry, bytes: &Bytes) -> Result<(), CommitError> {
-        let appended =
-            self.patience.run(|| self.journal.append(self.lane, entry.number, bytes)).await?;
+        let appended = self.patience.run(|| self.journal.append(self.lane, entry.number, bytes)).await?;
         match appended {
             Appended::Committed => Ok(()),
             Appended::Lost => {
@@ -223,7 +241,10 @@ impl LaneWriter {
             let what = format!("the upload of {store}/{key} is gone, and nothing stands there");
             if output.role == Role::Sink {
                 // The archive has the batch: it stays committed, and a person must know of the gap.
-                let text = format!("{what}: sink {} lacks batch {}; send it again from the archive", output.sink, batch.batch);
+                let text = format!(
+                    "{what}: sink {} lacks batch {}; send it again from the archive",
+                    output.sink, batch.batch
+                );
                 self.ledger.find("output_lost", &format!("{store}/{key}"), &text, self.now())?;
                 tracing::error!(sink = output.sink, batch = %batch.batch, "lose an output that was prepared");
                 continue;
@@ -241,8 +262,7 @@ impl LaneWriter {
             tracing::error!(sink = output.sink, %batch, %error, "cannot finish an output");
             error
         })?;
-        let completed =
-            self.patience.run(|| place.complete_upload(key, upload, parts)).await;
+        let completed = self.patience.run(|| place.complete_upload(key, upload, parts)).await;
         match completed {
             Ok(()) => Ok(true),
             Err(error) if matches!(error.kind(), ErrorKind::NoSuchUpload | ErrorKind::AlreadyExists) => {

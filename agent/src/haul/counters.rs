@@ -65,7 +65,11 @@ impl Counters {
             for object in &batch.objects {
                 counts.rewritten += u64::from(object.rewritten);
                 let Ok(key) = LogKey::parse(&object.object.key) else { continue };
-                counts.accounts.entry(key.account).or_default().add(&AccountTotals::of(object, &key, at.as_second()));
+                counts.accounts.entry(key.account).or_default().add(&AccountTotals::of(
+                    object,
+                    &key,
+                    at.as_second(),
+                ));
             }
         });
     }

@@ -16,7 +16,7 @@ use trailhaul_core::model::ObjectRef;
 
 use super::Places;
 use crate::runtime::RetryPolicy;
-use crate::store::{MAX_PIECE, ObjectReader, StoreError};
+use crate::store::{ErrorKind, MAX_PIECE, ObjectReader, ReadError, StoreError};
 
 /// Objects being fetched at once by one lane: enough to hide the latency of a GET behind the others.
 const AHEAD: usize = 8;
@@ -48,7 +48,7 @@ impl Waiting {
 #[derive(Debug)]
 pub enum Fetched {
     /// It could not be read; nothing of it was handed over.
-    Failed(ObjectRef, StoreError),
+    Failed(ObjectRef, ReadError),
     /// All of it.
     Whole(ObjectRef, Bytes),
     /// Its first piece, and the reader of the rest.
@@ -89,9 +89,9 @@ impl Fetcher {
     }
 
     /// Opens an object for reading piece by piece.
-    pub async fn open(&self, object: &ObjectRef) -> Result<ObjectReader, StoreError> {
-        let store = self.places.get(&object.bucket).await?;
-        Ok(ObjectReader::new(store, object.clone(), self.policy, self.stop.clone()))
+    pub async fn open(&self, object: &ObjectRef) -> Result<ObjectReader, ReadError> {
+        let store = self.places.get(&object.bucket).await.map_err(ReadError::Failed)?;
+        Ok(ObjectReader::new(store, object, self.policy, self.stop.clone()))
     }
 
     async fn fetch(&self, object: ObjectRef) -> Fetched {
@@ -103,7 +103,7 @@ impl Fetcher {
     }
 
     /// The first piece, and the reader unless that was all.
-    async fn start(&self, object: &ObjectRef) -> Result<(Bytes, Option<ObjectReader>), StoreError> {
+    async fn start(&self, object: &ObjectRef) -> Result<(Bytes, Option<ObjectReader>), ReadError> {
         let mut reader = self.open(object).await?;
         let Some(first) = reader.next().await? else { return Ok((Bytes::new(), None)) };
         if (first.len() as u64) < object.size {
@@ -114,7 +114,8 @@ impl Fetcher {
             None => Ok((first, None)),
             Some(more) => {
                 let message = format!("{} bytes more than its size of {}", more.len(), object.size);
-                Err(StoreError::new(crate::store::ErrorKind::Changed, "read object", object.to_string(), message))
+                let error = StoreError::new(ErrorKind::Changed, "read object", object.to_string(), message);
+                Err(ReadError::Changed(error))
             }
         }
     }

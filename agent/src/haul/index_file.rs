@@ -37,18 +37,15 @@ pub(super) async fn write(
         }
     }
     drop(receive);
-    let failed = |message: String| StoreError::new(ErrorKind::Other, "write index", batch.to_string(), message);
+    let failed =
+        |message: String| StoreError::new(ErrorKind::Other, "write index", batch.to_string(), message);
     let (mill, made) = maker.await.map_err(|error| failed(error.to_string()))?;
     result?;
     made.map_err(failed)?;
     Ok(mill)
 }
 
-fn make(
-    mill: &mut Mill,
-    batch: BatchId,
-    send: &tokio::sync::mpsc::Sender<Vec<u8>>,
-) -> Result<(), String> {
+fn make(mill: &mut Mill, batch: BatchId, send: &tokio::sync::mpsc::Sender<Vec<u8>>) -> Result<(), String> {
     let mut out = Vec::new();
     let mut encoder = IndexEncoder::new(batch, &mut out);
     mill.window

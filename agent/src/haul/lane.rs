@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use trailhaul_core::decode::{Chunk, DecodeLimits, ObjectDecoder};
 use trailhaul_core::dedup::{BoxError, DedupError};
-use trailhaul_core::model::{BatchEntry, BatchId, EntryError, EpochEntry, ObjectRef};
+use trailhaul_core::model::{BatchEntry, BatchId, EntryError, ObjectRef};
 
 use super::batch::{AttemptError, Bench, Prepared};
 use super::commit::{CommitError, LaneWriter};
@@ -19,7 +19,7 @@ use super::mill::{Mill, MillError};
 use super::queue::{LaneQueue, Plan};
 use crate::ledger::LedgerError;
 use crate::runtime::Budget;
-use crate::store::{ErrorKind, StoreError};
+use crate::store::{ReadError, StoreError};
 
 /// Why a lane ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -168,7 +168,7 @@ impl Lane {
     }
 
     /// The hash and size of an object's inflated bytes, from a reading of its own.
-    async fn hash(&self, object: &ObjectRef) -> Result<(Option<[u8; 32]>, u64), StoreError> {
+    async fn hash(&self, object: &ObjectRef) -> Result<(Option<[u8; 32]>, u64), ReadError> {
         let mut reader = self.bench.fetcher.open(object).await?;
         let mut decoder = ObjectDecoder::new(0, &self.decode);
         let mut chunk = Chunk::new();
@@ -295,13 +295,18 @@ impl Lane {
     }
 
     /// Sets an object aside that cannot be read now.
-    fn defer(&mut self, object: ObjectRef, error: &StoreError) -> Result<(), LaneEnd> {
+    fn defer(&mut self, object: ObjectRef, error: &ReadError) -> Result<(), LaneEnd> {
         self.counters.deferred_objects(1);
-        let kind = match error.kind() {
-            ErrorKind::NotFound => "object_vanished",
-            ErrorKind::Changed => "object_changed",
-            ErrorKind::Denied => "object_denied",
-            ErrorKind::Archived => "object_archived",
+        let kind = match error {
+            // Nothing is wrong with it: the agent is stopping.
+            ReadError::Cancelled => {
+                self.queue.give_back(vec![object], false);
+                return Ok(());
+            }
+            ReadError::Vanished(_) => "object_vanished",
+            ReadError::Changed(_) => "object_changed",
+            ReadError::Denied(_) => "object_denied",
+            ReadError::Archived(_) => "object_archived",
             _ => "object_unreadable",
         };
         tracing::warn!(%object, error = %error, "defer an object");
@@ -333,19 +338,8 @@ impl Lane {
     }
 
     async fn take_epoch(&mut self) -> Result<u32, LaneEnd> {
-        let agent = self.writer.ledger.agent().to_owned();
-        let state = &self.writer.state;
-        let entry = EpochEntry {
-            epoch: state.epoch + 1,
-            forced: state.owner.as_ref().is_some_and(|owner| *owner != agent),
-            owner: Some(agent),
-            host: self.host.clone(),
-            program: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        let epoch = entry.epoch;
-        let now = self.writer.now();
-        match self.writer.take_epoch(entry, now).await {
-            Ok(()) => {
+        match self.writer.claim(&self.host).await {
+            Ok(epoch) => {
                 self.epoch = Some(epoch);
                 Ok(epoch)
             }

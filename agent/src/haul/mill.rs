@@ -10,10 +10,11 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use trailhaul_core::dedup::{
-    BoxError, Candidate, CommittedIds, Decision, DedupError, IdentityHasher, OccurrenceCounter, Place, SegmentKey, Window,
-};
 use trailhaul_core::decode::{Chunk, DecodeLimits, ObjectDecoder, Outcome};
+use trailhaul_core::dedup::{
+    BoxError, Candidate, CommittedIds, Decision, DedupError, IdentityHasher, OccurrenceCounter, Place,
+    SegmentKey, Window,
+};
 use trailhaul_core::encode::{Compression, EncodeError, FrameEncoder};
 use trailhaul_core::mill::{Kept, OutputFrame, RawOutput};
 use trailhaul_core::model::{BatchId, LaneId, ObjectRef};

@@ -44,7 +44,9 @@ pub enum RecoverError {
         place: String,
     },
     /// An output of a committed batch cannot be finished where its entry says.
-    #[error("batch {batch} is committed, but its output for sink {sink} cannot be finished in {place}: {source}")]
+    #[error(
+        "batch {batch} is committed, but its output for sink {sink} cannot be finished in {place}: {source}"
+    )]
     Unfinished {
         /// The batch.
         batch: trailhaul_core::model::BatchId,
@@ -231,11 +233,9 @@ async fn reach_outputs(writer: &LaneWriter, batch: &BatchEntry) -> Result<(), Re
 
 fn check_owner(writer: &LaneWriter, owner: &Owner, take: bool) -> Result<(), RecoverError> {
     match &writer.state.owner {
-        Some(id) if id != writer.ledger.agent() && !take => Err(RecoverError::Owned {
-            lane: writer.lane,
-            owner: id.clone(),
-            host: owner.host.clone(),
-        }),
+        Some(id) if id != writer.ledger.agent() && !take => {
+            Err(RecoverError::Owned { lane: writer.lane, owner: id.clone(), host: owner.host.clone() })
+        }
         _ => Ok(()),
     }
 }

@@ -32,7 +32,8 @@ impl Scratch {
             if let Some(folder) = self.path.parent() {
                 std::fs::create_dir_all(folder)?;
             }
-            let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&self.path)?;
+            let file =
+                OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&self.path)?;
             self.file = Some(file);
         }
         if let Some(file) = &self.file {
@@ -65,7 +66,8 @@ impl SpillStore for Scratch {
             return Ok(file.read_exact_at(into, offset)?);
         }
         let start = usize::try_from(offset - self.flushed)?;
-        let bytes = self.buffer.get(start..start + into.len()).ok_or("a read beyond the end of the scratch space")?;
+        let bytes =
+            self.buffer.get(start..start + into.len()).ok_or("a read beyond the end of the scratch space")?;
         into.copy_from_slice(bytes);
         Ok(())
     }

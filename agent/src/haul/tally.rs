@@ -118,11 +118,17 @@ impl Tally {
 
 fn note_conflict(entry: &mut ObjectEntry, record: u32) {
     entry.conflicting += 1;
-    match entry.conflicts.last_mut() {
-        Some((_, to)) if *to + 1 == record => *to = record,
-        _ if entry.conflicts.len() >= MAX_RANGES => entry.ranges_cut = true,
-        _ => entry.conflicts.push((record, record)),
+    if let Some((_, to)) = entry.conflicts.last_mut()
+        && *to + 1 == record
+    {
+        *to = record;
+        return;
     }
+    if entry.conflicts.len() >= MAX_RANGES {
+        entry.ranges_cut = true;
+        return;
+    }
+    entry.conflicts.push((record, record));
 }
 
 fn note_dropped(entry: &mut ObjectEntry, record: u32, batch: BatchId, object: u32, winner: u32) {

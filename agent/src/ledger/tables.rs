@@ -10,6 +10,8 @@ pub(super) const SCHEMA: u64 = 1;
 
 /// Name to value: `schema`.
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+/// Name to text: `archive`, the id of the home archive.
+pub(super) const TEXTS: TableDefinition<&str, &str> = TableDefinition::new("texts");
 /// Lane to its [`super::LaneState`] as JSON.
 pub(super) const LANES: TableDefinition<u16, &[u8]> = TableDefinition::new("lanes");
 /// Lane to the exact bytes of the entry that is prepared and perhaps not yet in the journal.

@@ -38,7 +38,8 @@ impl Patience {
     pub fn lasting(stop: CancellationToken) -> Self {
         /// Ten years: longer than any process runs.
         const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
-        let policy = RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(30), 2.0, u32::MAX, FOR_EVER);
+        let policy =
+            RetryPolicy::new(Duration::from_millis(100), Duration::from_secs(30), 2.0, u32::MAX, FOR_EVER);
         Self { policy: policy.unwrap_or(RetryPolicy::requests()), stop, waits_for_mending: true }
     }
 

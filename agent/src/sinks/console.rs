@@ -50,7 +50,9 @@ impl SinkBatch for ConsoleBatch {
                 let message = error.to_string();
                 Err(StoreError::new(ErrorKind::Other, "print records", "stdout", message).caused_by(error))
             }
-            Err(error) => Err(StoreError::new(ErrorKind::Other, "print records", "stdout", error.to_string())),
+            Err(error) => {
+                Err(StoreError::new(ErrorKind::Other, "print records", "stdout", error.to_string()))
+            }
         }
     }
 

@@ -98,8 +98,11 @@ impl UploadWriter {
         let upload = match &self.upload {
             Some(upload) => upload.clone(),
             None => {
-                let options =
-                    PutOptions { create: true, content_type: Some(target.content_type), ..PutOptions::default() };
+                let options = PutOptions {
+                    create: true,
+                    content_type: Some(target.content_type),
+                    ..PutOptions::default()
+                };
                 let begun = target.patience.run(|| target.store.begin_upload(&target.key, &options)).await?;
                 self.upload.insert(begun).clone()
             }
