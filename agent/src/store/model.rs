@@ -31,7 +31,7 @@ enum Action {
 
 fn action() -> impl Strategy<Value = Action> {
     let key = 0..KEYS.len();
-    let upload = 0..6usize;
+    let upload = 0..3usize;
     prop_oneof![
         3 => (key.clone(), any::<u8>(), 0..3000usize, any::<bool>(), any::<bool>())
             .prop_map(|(key, byte, size, create, metadata)| Action::Put { key, byte, size, create, metadata }),
