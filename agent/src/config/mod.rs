@@ -53,7 +53,7 @@ pub use trails::{Carries, Trail, Trails};
 pub use value::{Place, Secret, Start, show_duration, show_size};
 
 use key::{Form, Key, Kind};
-use section::{Context, Item, Section};
+use section::{Context, Features, Item, Section};
 use yaml::{MAX_FILE, Node};
 
 /// A whole configuration, valid in itself.
@@ -129,7 +129,8 @@ impl Config {
         let text = read(path).map_err(whole)?;
         let absolute = std::path::absolute(path).map_err(|error| whole(format!("has no folder: {error}")))?;
         let base = absolute.parent().unwrap_or(Path::new("/"));
-        Self::parse(&text, base, env, variables).map_err(|problems| Problems::new(path, problems))
+        Self::parse(&text, base, env, variables, Features::Built)
+            .map_err(|problems| Problems::new(path, problems))
     }
 
     /// Parses a configuration's text; relative paths start at `base`.
@@ -138,6 +139,7 @@ impl Config {
         base: &Path,
         env: &dyn Fn(&str) -> Option<String>,
         variables: &[(String, String)],
+        features: Features,
     ) -> Result<Self, Vec<Problem>> {
         let (tree, mut problems) = yaml::parse(text);
         let Some(mut tree) = tree else {
@@ -150,7 +152,7 @@ impl Config {
         env::resolve(&mut tree, "", env, &mut problems);
         env::override_with(&mut tree, variables, &mut problems);
 
-        let cx = Context::new(base.to_owned());
+        let cx = Context::new(base.to_owned(), features);
         let built = build(&tree, &cx);
         problems.extend(cx.into_problems());
         if let Some(config) = &built {
@@ -164,16 +166,10 @@ impl Config {
 
     /// The archive that holds the journal; `None` where the configuration has no archive.
     pub fn home(&self) -> Option<(&SinkName, &Archive)> {
-        let mut archives = self.sinks.iter().filter_map(|sink| match &sink.target {
-            Target::Archive(archive) => Some((&sink.name, archive)),
+        self.sinks.iter().find_map(|sink| match &sink.target {
+            Target::Archive(archive) if archive.home => Some((&sink.name, archive)),
             _ => None,
-        });
-        let first = archives.next()?;
-        if first.1.home {
-            Some(first)
-        } else {
-            Some(archives.find(|(_, archive)| archive.home).unwrap_or(first))
-        }
+        })
     }
 }
 

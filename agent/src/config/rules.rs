@@ -131,7 +131,7 @@ impl Rules<'_> {
             .collect();
         let homes: Vec<&Sink> = archives.iter().filter(|(_, home)| *home).map(|(sink, _)| *sink).collect();
         match (archives.len(), homes.as_slice()) {
-            (0, _) | (_, [_]) => {}
+            (0 | 1, _) | (_, [_]) => {}
             (_, []) => {
                 let message = format!(
                     "{} archives and none is home; set home: true on the one that holds the journal",

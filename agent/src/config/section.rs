@@ -20,11 +20,22 @@ use super::yaml::{Entry, Node, Value, clip};
 pub(super) struct Context {
     problems: RefCell<Vec<Problem>>,
     base: PathBuf,
+    features: Features,
+}
+
+/// Which features a configuration may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Features {
+    /// Those that this build has.
+    Built,
+    /// All that the key tables know; so that tests can read what later builds will.
+    #[cfg(test)]
+    Every,
 }
 
 impl Context {
-    pub(super) fn new(base: PathBuf) -> Self {
-        Self { problems: RefCell::default(), base }
+    pub(super) fn new(base: PathBuf, features: Features) -> Self {
+        Self { problems: RefCell::default(), base, features }
     }
 
     pub(super) fn base(&self) -> &Path {
@@ -229,7 +240,7 @@ impl<'a> Section<'a> {
 
     /// Refuses a key whose feature this build does not have.
     pub(super) fn needs(&self, name: &str, support: Support) {
-        if let Support::No(why) = support {
+        if let (Support::No(why), Features::Built) = (support, self.cx.features) {
             self.problem(name, format!("not supported yet: {why}"));
         }
     }

@@ -179,7 +179,26 @@ pub(super) fn build(root: &Section<'_>) -> Option<Vec<Sink>> {
         };
         read.push(sink(name, &item, root));
     }
-    read.into_iter().collect()
+    let mut sinks = read.into_iter().collect::<Option<Vec<_>>>()?;
+    settle_home(&mut sinks, root);
+    Some(sinks)
+}
+
+/// The only archive is home without saying so.
+fn settle_home(sinks: &mut [Sink], root: &Section<'_>) {
+    let mut archives = sinks.iter_mut().filter_map(|sink| match &mut sink.target {
+        Target::Archive(archive) => Some((&sink.name, archive)),
+        _ => None,
+    });
+    let (Some((name, only)), None) = (archives.next(), archives.next()) else { return };
+    let entry = root.named("sinks").into_iter().find(|(entry, _)| entry.key == name.as_str());
+    if let Some(home) = entry.and_then(|(entry, _)| entry.node.get("home"))
+        && !only.home
+    {
+        let key = format!("sinks.{name}.home");
+        root.cx.problem(&home.origin, &key, "the only archive is home; remove the key or say true");
+    }
+    only.home = true;
 }
 
 fn sink(name: Option<SinkName>, item: &Item<'_>, root: &Section<'_>) -> Option<Sink> {
