@@ -1,7 +1,7 @@
 //! The numbers behind the metrics.
 //!
 //! In: counts from the stages, through handles that cost one atomic addition. Out: samples for the end summary
-//! and the Prometheus text format. Invariant: at most [`MAX_SERIES`] series per metric; whatever comes later
+//! and the Prometheus text format. Invariant: at most 2,000 series per metric; whatever comes later
 //! is counted under `other`, so that no input can make the registry grow without end.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::metric::{Kind, Metric};
 
 /// The most series of one metric: room for every trail of a large organization, and 1 MiB at most.
-pub const MAX_SERIES: usize = 2_000;
+pub(super) const MAX_SERIES: usize = 2_000;
 
 /// Every metric's series.
 #[derive(Debug, Default)]
