@@ -153,12 +153,13 @@ impl Config {
         env::override_with(&mut tree, variables, &mut problems);
 
         let cx = Context::new(base.to_owned(), features);
-        let built = build(&tree, &cx);
+        let draft = build(&tree, &cx);
+        let complete = problems.is_empty() && cx.is_clean();
         problems.extend(cx.into_problems());
-        if let Some(config) = &built {
-            problems.extend(rules::check(config, &tree));
+        if let Some(config) = &draft {
+            problems.extend(rules::check(config, &tree, complete));
         }
-        match built {
+        match draft {
             Some(config) if problems.is_empty() => Ok(config),
             _ => Err(problems),
         }
@@ -173,34 +174,38 @@ impl Config {
     }
 }
 
+/// Reads every area. Where one cannot be read, its problems are noted and its defaults stand in (for trails and
+/// sinks: those that could be read), so that the rules still see the rest; such a draft is never handed out.
 fn build(tree: &Node, cx: &Context) -> Option<Config> {
     let root = Section::open(&Item { node: tree, path: String::new() }, ROOT, cx)?;
     let organization = root.group("organization", organization::KEYS).and_then(|s| organization::build(&s));
     let trails = trails::build(&root, organization.as_ref());
-    let start = root.read("start", value::start);
-    let integrity = root.group("integrity", agent::INTEGRITY).and_then(|s| agent::integrity(&s));
-    let dedup = root.group("dedup", agent::DEDUP).and_then(|s| agent::dedup(&s));
-    let sinks = sinks::build(&root);
-    let aws = root.group("aws", aws::KEYS).and_then(|s| aws::build(&s));
-    let limits = root.group("limits", limits::LIMITS).and_then(|s| limits::build(&s));
-    let batch = root.group("batch", limits::BATCH).and_then(|s| limits::build_batch(&s));
-    let tail = root.group("tail", agent::TAIL).and_then(|s| agent::tail(&s));
-    let state = root.group("state", agent::STATE).and_then(|s| agent::state(&s));
-    let admin = root.group("admin", agent::ADMIN).and_then(|s| agent::admin(&s));
+    let start = root.read("start", value::start).unwrap_or(Start::Beginning);
+    let no_organization = || organization::build(&Section::absent("organization", organization::KEYS, cx));
     Some(Config {
-        organization: organization?,
-        trails: trails?,
-        start: start?,
-        integrity: integrity?,
-        dedup: dedup?,
-        sinks: sinks?,
-        aws: aws?,
-        limits: limits?,
-        batch: batch?,
-        tail: tail?,
-        state: state?,
-        admin: admin?,
+        organization: organization.or_else(no_organization)?,
+        trails,
+        start,
+        integrity: area(&root, "integrity", agent::INTEGRITY, agent::integrity)?,
+        dedup: area(&root, "dedup", agent::DEDUP, agent::dedup)?,
+        sinks: sinks::build(&root),
+        aws: area(&root, "aws", aws::KEYS, aws::build)?,
+        limits: area(&root, "limits", limits::LIMITS, limits::build)?,
+        batch: area(&root, "batch", limits::BATCH, limits::build_batch)?,
+        tail: area(&root, "tail", agent::TAIL, agent::tail)?,
+        state: area(&root, "state", agent::STATE, agent::state)?,
+        admin: area(&root, "admin", agent::ADMIN, agent::admin)?,
     })
+}
+
+fn area<T>(
+    root: &Section<'_>,
+    name: &str,
+    keys: &'static [Key],
+    build: fn(&Section<'_>) -> Option<T>,
+) -> Option<T> {
+    let read = root.group(name, keys).and_then(|s| build(&s));
+    read.or_else(|| build(&Section::absent(name, keys, root.cx)))
 }
 
 /// Reads the file, at most [`MAX_FILE`] bytes.

@@ -13,16 +13,19 @@ use super::value::{Place, show_size};
 use super::yaml::{Node, Value};
 use super::{Config, Sink};
 
-pub(super) fn check(config: &Config, tree: &Node) -> Vec<Problem> {
+/// Checks a configuration; one that is not `complete` only for what is there, not for what may be missing.
+pub(super) fn check(config: &Config, tree: &Node, complete: bool) -> Vec<Problem> {
     let mut rules = Rules { tree, problems: Vec::new() };
     rules.trail_names(config);
     rules.own_tail(config);
     rules.same_place(config);
     rules.state_apart(config);
-    rules.one_home(config);
+    rules.one_home(config, complete);
     rules.one_console(config);
-    rules.regions(config);
-    rules.memory(config);
+    if complete {
+        rules.regions(config);
+        rules.memory(config);
+    }
     rules.problems
 }
 
@@ -120,7 +123,7 @@ impl Rules<'_> {
         }
     }
 
-    fn one_home(&mut self, config: &Config) {
+    fn one_home(&mut self, config: &Config, complete: bool) {
         let archives: Vec<(&Sink, bool)> = config
             .sinks
             .iter()
@@ -132,6 +135,7 @@ impl Rules<'_> {
         let homes: Vec<&Sink> = archives.iter().filter(|(_, home)| *home).map(|(sink, _)| *sink).collect();
         match (archives.len(), homes.as_slice()) {
             (0 | 1, _) | (_, [_]) => {}
+            (_, []) if !complete => {}
             (_, []) => {
                 let message = format!(
                     "{} archives and none is home; set home: true on the one that holds the journal",

@@ -47,6 +47,10 @@ impl Context {
         self.problems.borrow_mut().push(problem);
     }
 
+    pub(super) fn is_clean(&self) -> bool {
+        self.problems.borrow().is_empty()
+    }
+
     pub(super) fn into_problems(self) -> Vec<Problem> {
         self.problems.into_inner()
     }
@@ -121,24 +125,22 @@ impl<'a> Section<'a> {
         match self.item(name) {
             None => Shape::Absent,
             Some(item) => match item.node.value {
-                Value::Scalar(..) => Shape::Scalar,
+                Value::Scalar(..) | Value::Unresolved => Shape::Scalar,
                 Value::List(_) => Shape::List,
                 Value::Map(_) => Shape::Group,
             },
         }
     }
 
-    /// The entries of a group whose names the user chose.
-    pub(super) fn named(&self, name: &str) -> Vec<(&'a Entry, Item<'a>)> {
-        let Some(item) = self.item(name) else { return Vec::new() };
+    /// The entries of a group whose names the user chose; none when the key is absent.
+    pub(super) fn named(&self, name: &str) -> Option<Vec<(&'a Entry, Item<'a>)>> {
+        let Some(item) = self.item(name) else { return Some(Vec::new()) };
         let Value::Map(entries) = &item.node.value else {
-            if !item.node.is_null() {
-                self.problem(name, "expected a group, each key a name of your choice");
-            }
-            return Vec::new();
+            self.problem(name, "expected a group, each key a name of your choice");
+            return None;
         };
         let at = |entry: &'a Entry| Item { node: &entry.node, path: format!("{}.{}", item.path, entry.key) };
-        entries.iter().map(|entry| (entry, at(entry))).collect()
+        Some(entries.iter().map(|entry| (entry, at(entry))).collect())
     }
 
     /// The items of a list; none when the key is absent.
@@ -285,6 +287,9 @@ pub(super) fn scalar<T>(
     cx: &Context,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Option<T> {
+    if matches!(item.node.value, Value::Unresolved) {
+        return None;
+    }
     let Value::Scalar(text, _) = &item.node.value else {
         cx.problem(&item.node.origin, &item.path, "expected one value, not a list or a group");
         return None;

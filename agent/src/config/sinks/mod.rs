@@ -162,9 +162,10 @@ pub(super) const SINKS: Tagged = Tagged {
     ],
 };
 
-/// Reads every sink of the root section, in the order of the file.
-pub(super) fn build(root: &Section<'_>) -> Option<Vec<Sink>> {
-    let named = root.named("sinks");
+/// Reads every sink of the root section, in the order of the file. Sinks that cannot be read are left out;
+/// their problems are noted.
+pub(super) fn build(root: &Section<'_>) -> Vec<Sink> {
+    let Some(named) = root.named("sinks") else { return Vec::new() };
     if named.is_empty() && root.item("sinks").is_some() {
         root.problem("sinks", "is empty; name at least one sink");
     }
@@ -179,9 +180,9 @@ pub(super) fn build(root: &Section<'_>) -> Option<Vec<Sink>> {
         };
         read.push(sink(name, &item, root));
     }
-    let mut sinks = read.into_iter().collect::<Option<Vec<_>>>()?;
+    let mut sinks: Vec<Sink> = read.into_iter().flatten().collect();
     settle_home(&mut sinks, root);
-    Some(sinks)
+    sinks
 }
 
 /// The only archive is home without saying so.
@@ -191,7 +192,7 @@ fn settle_home(sinks: &mut [Sink], root: &Section<'_>) {
         _ => None,
     });
     let (Some((name, only)), None) = (archives.next(), archives.next()) else { return };
-    let entry = root.named("sinks").into_iter().find(|(entry, _)| entry.key == name.as_str());
+    let entry = root.named("sinks").into_iter().flatten().find(|(entry, _)| entry.key == name.as_str());
     if let Some(home) = entry.and_then(|(entry, _)| entry.node.get("home"))
         && !only.home
     {
@@ -225,6 +226,16 @@ fn sink(name: Option<SinkName>, item: &Item<'_>, root: &Section<'_>) -> Option<S
         s.needs("findings", support::findings_in_sinks());
     }
     let target = target(&s);
+    if let (Some(Format::Raw | Format::RawMeta), Some(Target::Archive(archive))) = (format, &target)
+        && archive.encoding == Encoding::Parquet
+    {
+        s.problem("encoding", "parquet has columns and raw has none; choose another format");
+    }
+    if let (Some(Format::Raw | Format::RawMeta), Some(true)) =
+        (format, redact.as_ref().map(|r| !r.is_empty()))
+    {
+        s.problem("redact", "raw keeps the very bytes; choose another format to redact fields");
+    }
     Some(Sink {
         name: name?,
         required: required?,
