@@ -1,5 +1,7 @@
 //! The real program: exit codes, what it prints where, and that it keeps secrets.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -1,5 +1,7 @@
 //! The words of logs and errors: lower case, no full stop, so that they read well inside other sentences.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
