@@ -137,3 +137,16 @@ fn every_shell_gets_its_completions() {
         assert!(stdout(&output).contains("trailhaul"), "{shell}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let output = Command::new(env!("CARGO_BIN_EXE_trailhaul"))
+        .args(["check", "--offline", "--config", config("local.yaml").to_str().unwrap()])
+        .env("TRAILHAUL__LIMITS__MEMORY", std::ffi::OsStr::from_bytes(b"\xff"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert_eq!(stderr(&output), "environment variable TRAILHAUL__LIMITS__MEMORY: is not UTF-8\n");
+}

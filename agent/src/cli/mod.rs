@@ -122,9 +122,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Loads the configuration with the process's environment.
 pub(crate) fn load(global: &Global) -> Result<Config, Problems> {
-    let variables: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| name.starts_with("TRAILHAUL__"))
-        .collect();
+    let mut variables = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        if name.starts_with("TRAILHAUL__") {
+            let value = value.into_string().map_err(|_| Problems::not_text(&global.config, &name))?;
+            variables.push((name, value));
+        }
+    }
     Config::load_with(&global.config, &|name| std::env::var(name).ok(), &variables)
 }

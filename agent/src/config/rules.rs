@@ -45,13 +45,20 @@ impl Rules<'_> {
                 self.add(&format!("trails[{index}].name"), message);
             }
         }
-        let mut places: HashMap<(&Place, Vec<_>), usize> = HashMap::new();
+        let mut places: HashMap<&Place, Vec<usize>> = HashMap::new();
         for (index, trail) in trails.iter().enumerate() {
-            let families = trail.families.iter().copied().collect();
-            if let Some(first) = places.insert((&trail.place, families), index) {
+            let others = places.entry(&trail.place).or_default();
+            let twin = others.iter().find(|&&other| {
+                trails.get(other).is_some_and(|other| !other.families.is_disjoint(&trail.families))
+            });
+            if let Some(first) = twin {
                 let message =
                     format!("is also the place of trails[{first}]; every object would be found twice");
                 self.add(&format!("trails[{index}].bucket"), message);
+            }
+            // Each family has one trail of a place at most, so this stays as short as the list of families.
+            if twin.is_none() {
+                others.push(index);
             }
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::choice::Choice;
 use super::key::{Form, Key, Kind};
-use super::problem::{Origin, Problem, nearest};
+use super::problem::{MOST, Origin, Problem, nearest};
 use super::support::Support;
 use super::value;
 use super::yaml::{Entry, Node, Value, clip};
@@ -43,8 +43,11 @@ impl Context {
     }
 
     pub(super) fn problem(&self, origin: &Origin, key: &str, message: impl Into<String>) {
-        let problem = Problem { origin: origin.clone(), key: key.to_owned(), message: message.into() };
-        self.problems.borrow_mut().push(problem);
+        let mut problems = self.problems.borrow_mut();
+        // One more than is shown, so that the reader learns that there are more.
+        if problems.len() <= MOST {
+            problems.push(Problem { origin: origin.clone(), key: key.to_owned(), message: message.into() });
+        }
     }
 
     pub(super) fn is_clean(&self) -> bool {

@@ -337,6 +337,25 @@ fn files_that_are_none_say_so() {
     assert!(message().ends_with("x.yaml: is larger than 1 MiB"), "{}", message());
 }
 
+#[test]
+fn a_flood_of_problems_is_cut_short() {
+    let text: String = (0..5_000).map(|index| format!("key{index}: 1\n")).collect();
+    let problems = parse(&text, Features::Built).unwrap_err();
+    assert_eq!(problems.list().len(), 200);
+    assert!(problems.to_string().ends_with("test.yaml: more problems are left out; mend these first"));
+}
+
+#[test]
+fn a_great_many_trails_are_read_in_a_moment() {
+    let trails: String = (0..9_000)
+        .map(|index| format!("- {{name: t{index}, bucket: file:///srv/t{index}, carries: [{index:012}]}}\n"))
+        .collect();
+    let text =
+        format!("trails:\n{trails}sinks: {{archive: {{type: archive, bucket: file:///srv/archive}}}}\n");
+    let config = parse(&text, Features::Built).unwrap();
+    assert_eq!(config.trails.listed().len(), 9_000);
+}
+
 proptest::proptest! {
     /// No text brings the parser down, and no text from the environment is ever shown.
     #[test]

@@ -162,6 +162,9 @@ pub(super) const SINKS: Tagged = Tagged {
     ],
 };
 
+/// The most sinks: every batch is rendered and delivered for each of them.
+const MOST_SINKS: usize = 32;
+
 /// Reads every sink of the root section, in the order of the file. Sinks that cannot be read are left out;
 /// their problems are noted.
 pub(super) fn build(root: &Section<'_>) -> Vec<Sink> {
@@ -169,8 +172,11 @@ pub(super) fn build(root: &Section<'_>) -> Vec<Sink> {
     if named.is_empty() && root.item("sinks").is_some() {
         root.problem("sinks", "is empty; name at least one sink");
     }
+    if named.len() > MOST_SINKS {
+        root.problem("sinks", format!("more than {MOST_SINKS}; every one takes its share of memory"));
+    }
     let mut read = Vec::new();
-    for (entry, item) in named {
+    for (entry, item) in named.into_iter().take(MOST_SINKS) {
         let name = match name(&entry.key) {
             Ok(name) => Some(SinkName(name.into())),
             Err(message) => {
