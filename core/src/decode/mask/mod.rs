@@ -4,6 +4,9 @@
 //! looking (SSE2, which every x86-64 has, and portable code) give the same answer; a property test compares
 //! them. Nothing here fails.
 
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+mod sse2;
+
 /// A cursor over the special bytes of a slice. Positions asked for never go back.
 pub(super) struct Specials<'a> {
     bytes: &'a [u8],
@@ -67,13 +70,15 @@ impl<'a> Specials<'a> {
     }
 }
 
-#[inline(always)]
-fn mask(block: &[u8; 64]) -> u64 {
-    portable(block)
-}
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+use sse2::mask;
+
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+use portable as mask;
 
 /// Eight bytes at a time; a byte's flag is its top bit, gathered by a multiplication.
 #[inline(always)]
+#[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse2"))))]
 fn portable(block: &[u8; 64]) -> u64 {
     const LOW: u64 = 0x0101_0101_0101_0101;
     const TOP: u64 = 0x8080_8080_8080_8080;
@@ -91,4 +96,55 @@ fn portable(block: &[u8; 64]) -> u64 {
         mask |= bits << (index * 8);
     }
     mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn naive(bytes: &[u8]) -> Vec<usize> {
+        let special = |b: u8| b == b'"' || b == b'\\' || b < 0x20;
+        (0..bytes.len()).filter(|&i| special(bytes[i])).collect()
+    }
+
+    #[test]
+    fn every_byte_value_in_every_place() {
+        for place in 0..64 {
+            for byte in 0..=255u8 {
+                let mut block = [b'x'; 64];
+                block[place] = byte;
+                let expected = naive(&block).iter().fold(0u64, |m, i| m | 1 << i);
+                assert_eq!(portable(&block), expected, "{byte:#x} at {place}");
+                assert_eq!(mask(&block), expected, "{byte:#x} at {place}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn both_ways_agree(bytes in proptest::collection::vec(any::<u8>(), 64)) {
+            let block: [u8; 64] = bytes.try_into().unwrap();
+            prop_assert_eq!(mask(&block), portable(&block));
+        }
+
+        #[test]
+        fn the_cursor_finds_every_special_byte(
+            bytes in proptest::collection::vec(
+                prop_oneof![10 => Just(b'x'), 1 => Just(b'"'), 1 => Just(b'\\'), 1 => any::<u8>()],
+                0..400,
+            ),
+            skips in proptest::collection::vec(0usize..150, 1..20),
+        ) {
+            let expected = naive(&bytes);
+            let mut specials = Specials::new(&bytes);
+            let mut pos = 0;
+            for skip in skips {
+                pos += skip;
+                let next = expected.iter().copied().find(|&i| i >= pos);
+                prop_assert_eq!(specials.next(pos), next);
+                pos = next.map_or(pos, |i| i + 1);
+            }
+        }
+    }
 }
