@@ -1,0 +1,160 @@
+//! The subcommands of `simorg`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+use trailhaul_tests::compare::{self, Differences};
+use trailhaul_tests::config_yaml::{ConfigOptions, config_yaml};
+use trailhaul_tests::org::{Options, Organization};
+use trailhaul_tests::truth::{self, Tail};
+use trailhaul_tests::{delivery, model, time};
+
+/// Writes a simulated organization to disk, and compares an archive with the truth about it.
+#[derive(Debug, Parser)]
+#[command(name = "simorg", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write buckets, truth.ndjson and trailhaul.yaml below a folder.
+    Write(Write),
+    /// Compare an archive with a truth; exits with 1 when they differ.
+    Compare(Compare),
+}
+
+#[derive(Debug, Args)]
+struct Write {
+    /// Everything follows from it.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Number of accounts.
+    #[arg(long, default_value_t = 4)]
+    accounts: usize,
+    /// Number of regions, up to 17.
+    #[arg(long, default_value_t = 2)]
+    regions: usize,
+    /// Hours of events.
+    #[arg(long, default_value_t = 4)]
+    hours: u32,
+    /// The time of the first event, such as 2026-02-28T21:00:00Z.
+    #[arg(long)]
+    start: Option<String>,
+    /// Mean number of events per account, region and hour.
+    #[arg(long, default_value_t = 60)]
+    rate: u32,
+    /// About this many bytes of inflated objects, instead of a rate.
+    #[arg(long)]
+    raw_bytes: Option<u64>,
+    /// Deliver some events again after 6, 8 and 25 days.
+    #[arg(long)]
+    far_copies: bool,
+    /// Gzip level of the objects.
+    #[arg(long, default_value_t = 4)]
+    level: u32,
+    /// The folder to write to; it must not hold a tree already.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Compare {
+    /// The truth of the tree that was hauled.
+    #[arg(long)]
+    truth: PathBuf,
+    /// The archive's folder, the one that holds data/.
+    #[arg(long)]
+    archive: PathBuf,
+    /// The dedup window in seconds; objects count as committed when they were delivered. Without it, as all
+    /// committed within the window.
+    #[arg(long)]
+    window: Option<i64>,
+}
+
+impl Cli {
+    /// Runs; `false` when an archive differs from its truth.
+    pub(crate) fn run(self) -> Result<bool> {
+        match self.command {
+            Command::Write(write) => write.run().map(|()| true),
+            Command::Compare(compare) => compare.run(),
+        }
+    }
+}
+
+impl Write {
+    fn run(self) -> Result<()> {
+        let root = fresh(&self.out)?;
+        let start = self.start.as_deref().map(time::parse).transpose().context("--start")?;
+        let options = Options {
+            seed: self.seed,
+            accounts: self.accounts,
+            regions: self.regions,
+            hours: self.hours,
+            start: start.unwrap_or(Options::default().start),
+            rate: self.rate,
+            raw_bytes: self.raw_bytes,
+            far_copies: self.far_copies,
+            level: self.level,
+        };
+        let (organization, tree) = delivery::simulate(&root, &options)?;
+        let tail = tree.finish()?;
+        write_config(&root, &organization)?;
+        report(&tail);
+        Ok(())
+    }
+}
+
+/// The folder, made and absolute; an error when a tree is already there.
+fn fresh(out: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
+    let root = out.canonicalize()?;
+    if root.join("truth.ndjson").exists() {
+        anyhow::bail!("{} already holds a tree: name another folder", root.display());
+    }
+    Ok(root)
+}
+
+fn write_config(root: &Path, organization: &Organization) -> Result<()> {
+    let options = ConfigOptions { root, integrity: "off", memory: None, public_keys: None };
+    Ok(fs::write(root.join("trailhaul.yaml"), config_yaml(organization, &options))?)
+}
+
+#[expect(clippy::print_stdout, reason = "the result of the command")]
+fn report(tail: &Tail) {
+    println!(
+        "{} objects, {} records of {} contents, {} bytes inflated, {} stored, {} conflicts, {} overtaken",
+        tail.objects,
+        tail.records,
+        tail.contents,
+        tail.raw_bytes,
+        tail.stored_bytes,
+        tail.conflicts,
+        tail.overtaken
+    );
+}
+
+impl Compare {
+    fn run(self) -> Result<bool> {
+        let truth = truth::read(&self.truth)?;
+        let expected = match self.window {
+            Some(window) => model::expected(&truth, |object| Some(object.delivered), window),
+            None => model::expected_at_once(&truth, model::WINDOW),
+        };
+        let differences = compare::compare(&truth, &expected, &self.archive)?;
+        say(&differences, expected.count());
+        Ok(differences.is_empty())
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the result of the command")]
+fn say(differences: &Differences, wanted: u64) {
+    for example in &differences.examples {
+        println!("{example}");
+    }
+    let Differences { missing, extra, repeated, lines, .. } = differences;
+    println!("{lines} lines, {wanted} expected: {missing} missing, {extra} extra, {repeated} repeated");
+}
