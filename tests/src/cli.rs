@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use trailhaul_tests::compare::{self, Differences};
 use trailhaul_tests::config_yaml::{ConfigOptions, config_yaml};
+use trailhaul_tests::damage::{self, Damage, Sizes};
 use trailhaul_tests::org::{Options, Organization};
 use trailhaul_tests::truth::{self, Tail};
 use trailhaul_tests::{delivery, model, time};
@@ -56,6 +57,18 @@ struct Write {
     /// Gzip level of the objects.
     #[arg(long, default_value_t = 4)]
     level: u32,
+    /// Kinds of damaged objects to add, separated by commas, or `all`.
+    #[arg(long, value_delimiter = ',')]
+    damage: Vec<String>,
+    /// Inflated bytes of a bomb.
+    #[arg(long, default_value_t = Sizes::default().bomb)]
+    bomb_bytes: u64,
+    /// Bytes of a huge record.
+    #[arg(long, default_value_t = Sizes::default().huge)]
+    huge_bytes: usize,
+    /// Records of the damaged objects that hold very many.
+    #[arg(long, default_value_t = Sizes::default().many)]
+    many: u64,
     /// The folder to write to; it must not hold a tree already.
     #[arg(long)]
     out: PathBuf,
@@ -87,6 +100,8 @@ impl Cli {
 
 impl Write {
     fn run(self) -> Result<()> {
+        let kinds = self.kinds()?;
+        let sizes = Sizes { bomb: self.bomb_bytes, huge: self.huge_bytes, many: self.many };
         let root = fresh(&self.out)?;
         let start = self.start.as_deref().map(time::parse).transpose().context("--start")?;
         let options = Options {
@@ -100,11 +115,19 @@ impl Write {
             far_copies: self.far_copies,
             level: self.level,
         };
-        let (organization, tree) = delivery::simulate(&root, &options)?;
+        let (organization, mut tree) = delivery::simulate(&root, &options)?;
+        damage::add(&mut tree, &organization, &options, &kinds, sizes)?;
         let tail = tree.finish()?;
         write_config(&root, &organization)?;
         report(&tail);
         Ok(())
+    }
+
+    fn kinds(&self) -> Result<Vec<Damage>> {
+        if self.damage.iter().any(|name| name == "all") {
+            return Ok(Damage::ALL.to_vec());
+        }
+        self.damage.iter().map(|name| name.parse()).collect()
     }
 }
 

@@ -13,6 +13,7 @@
 
 pub mod compare;
 pub mod config_yaml;
+pub mod damage;
 pub mod delivery;
 pub mod model;
 pub mod org;

@@ -119,8 +119,8 @@ fn base_rate(options: &Options, organization: &Organization) -> u64 {
     events.saturating_mul(1_000_000) * 8 / 9 / (total * windows).max(1)
 }
 
-/// Inflated bytes that one event comes to, with all its copies: measured over four accounts and more.
-const BYTES_PER_EVENT: u64 = 2_200;
+/// Inflated bytes that one event comes to, with all its copies: measured over eight accounts.
+const BYTES_PER_EVENT: u64 = 1_750;
 
 #[cfg(test)]
 mod tests;

@@ -83,10 +83,10 @@ impl<'a> Objects<'a> {
     }
 
     /// Soon after the last record, mostly before the end of the window that the stamp names; one object in
-    /// thirty much later, behind objects with newer stamps.
+    /// a hundred much later, behind objects with newer stamps.
     fn delivered(&mut self, copies: &[Copy]) -> i64 {
         let due = copies.iter().map(|copy| copy.due).max().unwrap_or_default();
-        let late = if self.rng.chance(33_000) { self.rng.range(400, 2_400) } else { 0 };
+        let late = if self.rng.chance(10_000) { self.rng.range(400, 2_400) } else { 0 };
         due + self.rng.range(5, 90) + late
     }
 
