@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
+use trailhaul_tests::bulk::{self, Shape};
 use trailhaul_tests::compare::{self, Differences};
 use trailhaul_tests::config_yaml::{ConfigOptions, config_yaml};
 use trailhaul_tests::damage::{self, Damage, Sizes};
@@ -24,6 +25,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Write buckets, truth.ndjson and trailhaul.yaml below a folder.
     Write(Write),
+    /// Write a tree of one shape, for measurements.
+    Bulk(Bulk),
     /// Compare an archive with a truth; exits with 1 when they differ.
     Compare(Compare),
 }
@@ -75,6 +78,53 @@ struct Write {
 }
 
 #[derive(Debug, Args)]
+struct Bulk {
+    /// What to write.
+    #[command(subcommand)]
+    shape: BulkShape,
+    /// Everything follows from it.
+    #[arg(long, default_value_t = 1, global = true)]
+    seed: u64,
+    /// Gzip level of the objects.
+    #[arg(long, default_value_t = 4, global = true)]
+    level: u32,
+    /// Hours over which many objects are spread.
+    #[arg(long, default_value_t = 4, global = true)]
+    hours: u32,
+    /// The folder to write to; it must not hold a tree already.
+    #[arg(long, default_value = "simorg-bulk", global = true)]
+    out: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum BulkShape {
+    /// One object of at least so many inflated bytes.
+    OneObject {
+        /// Inflated bytes.
+        #[arg(long)]
+        raw_bytes: u64,
+    },
+    /// Many small objects.
+    SmallObjects {
+        /// How many.
+        #[arg(long)]
+        objects: u64,
+        /// Records in each.
+        #[arg(long, default_value_t = 5)]
+        records: u64,
+    },
+    /// Many short records whose event times lie within ten minutes.
+    OneSlot {
+        /// How many.
+        #[arg(long, default_value_t = 1_000_000)]
+        ids: u64,
+        /// Records in each object.
+        #[arg(long, default_value_t = 20_000)]
+        records: u64,
+    },
+}
+
+#[derive(Debug, Args)]
 struct Compare {
     /// The truth of the tree that was hauled.
     #[arg(long)]
@@ -93,6 +143,7 @@ impl Cli {
     pub(crate) fn run(self) -> Result<bool> {
         match self.command {
             Command::Write(write) => write.run().map(|()| true),
+            Command::Bulk(bulk) => bulk.run().map(|()| true),
             Command::Compare(compare) => compare.run(),
         }
     }
@@ -128,6 +179,23 @@ impl Write {
             return Ok(Damage::ALL.to_vec());
         }
         self.damage.iter().map(|name| name.parse()).collect()
+    }
+}
+
+impl Bulk {
+    fn run(self) -> Result<()> {
+        let root = fresh(&self.out)?;
+        let options = Options { seed: self.seed, level: self.level, hours: self.hours, ..Options::default() };
+        let shape = match self.shape {
+            BulkShape::OneObject { raw_bytes } => Shape::OneObject { raw_bytes },
+            BulkShape::SmallObjects { objects, records } => Shape::SmallObjects { objects, records },
+            BulkShape::OneSlot { ids, records } => Shape::OneSlot { ids, records },
+        };
+        let (organization, tree) = bulk::write(&root, &options, shape)?;
+        let tail = tree.finish()?;
+        write_config(&root, &organization)?;
+        report(&tail);
+        Ok(())
     }
 }
 

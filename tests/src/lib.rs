@@ -11,6 +11,7 @@
 //! crate knows nothing of trailhaul itself: it states from the outside what a correct haul delivers, so it
 //! shares neither code nor mistakes with what it judges. The same options give the same bytes.
 
+pub mod bulk;
 pub mod compare;
 pub mod config_yaml;
 pub mod damage;
