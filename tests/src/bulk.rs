@@ -132,7 +132,15 @@ impl Bulk<'_> {
         self.rng.letters(ALNUM, 16, &mut unique);
         let family = Family::CloudTrail;
         let key = trail.log_key(account, family, &region, stamp, &unique);
-        Ok(Place { bucket: trail.bucket.clone(), key, account, family, region, delivered: stamp + 10 })
+        Ok(Place {
+            trail: Some(0),
+            bucket: trail.bucket.clone(),
+            key,
+            account,
+            family,
+            region,
+            delivered: stamp + 10,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
@@ -10,8 +11,9 @@ use trailhaul_tests::compare::{self, Differences};
 use trailhaul_tests::config_yaml::{ConfigOptions, config_yaml};
 use trailhaul_tests::damage::{self, Damage, Sizes};
 use trailhaul_tests::org::{Options, Organization};
+use trailhaul_tests::tamper::{Act, Tamperer};
 use trailhaul_tests::truth::{self, Tail};
-use trailhaul_tests::{delivery, model, time};
+use trailhaul_tests::{delivery, digests, model, time};
 
 /// Writes a simulated organization to disk, and compares an archive with the truth about it.
 #[derive(Debug, Parser)]
@@ -72,6 +74,15 @@ struct Write {
     /// Records of the damaged objects that hold very many.
     #[arg(long, default_value_t = Sizes::default().many)]
     many: u64,
+    /// Write hourly signed digests, public-keys/ and integrity.json.
+    #[arg(long)]
+    digests: bool,
+    /// The folder of signing keys, made where it lacks any; signing-keys below the tree without it.
+    #[arg(long)]
+    keys: Option<PathBuf>,
+    /// What to do to the tree afterwards, separated by commas, or `all`; needs digests.
+    #[arg(long, value_delimiter = ',', requires = "digests")]
+    tamper: Vec<String>,
     /// The folder to write to; it must not hold a tree already.
     #[arg(long)]
     out: PathBuf,
@@ -151,7 +162,8 @@ impl Cli {
 
 impl Write {
     fn run(self) -> Result<()> {
-        let kinds = self.kinds()?;
+        let kinds = named(&self.damage, Damage::ALL)?;
+        let acts = named(&self.tamper, Act::ALL)?;
         let sizes = Sizes { bomb: self.bomb_bytes, huge: self.huge_bytes, many: self.many };
         let root = fresh(&self.out)?;
         let start = self.start.as_deref().map(time::parse).transpose().context("--start")?;
@@ -168,18 +180,36 @@ impl Write {
         };
         let (organization, mut tree) = delivery::simulate(&root, &options)?;
         damage::add(&mut tree, &organization, &options, &kinds, sizes)?;
-        let tail = tree.finish()?;
-        write_config(&root, &organization)?;
+        let mut tail = tree.finish()?;
+        if self.digests {
+            tail = self.add_digests(&root, &acts)?;
+        }
+        write_config(&root, &organization, self.digests)?;
         report(&tail);
         Ok(())
     }
 
-    fn kinds(&self) -> Result<Vec<Damage>> {
-        if self.damage.iter().any(|name| name == "all") {
-            return Ok(Damage::ALL.to_vec());
+    fn add_digests(&self, root: &Path, acts: &[Act]) -> Result<Tail> {
+        let mut truth = truth::read(&root.join("truth.ndjson"))?;
+        let keys = self.keys.clone().unwrap_or_else(|| root.join(digests::KEYS));
+        digests::add(root, &mut truth, &keys)?;
+        if acts.is_empty() {
+            return Ok(truth.tail);
         }
-        self.damage.iter().map(|name| name.parse()).collect()
+        let mut tamperer = Tamperer::open(root)?;
+        for act in acts {
+            tamperer.act(*act)?;
+        }
+        Ok(tamperer.finish()?.0.tail)
     }
+}
+
+/// The named ones, or all.
+fn named<T: Copy + FromStr<Err = anyhow::Error>>(names: &[String], all: &[T]) -> Result<Vec<T>> {
+    if names.iter().any(|name| name == "all") {
+        return Ok(all.to_vec());
+    }
+    names.iter().map(|name| name.parse()).collect()
 }
 
 impl Bulk {
@@ -193,7 +223,7 @@ impl Bulk {
         };
         let (organization, tree) = bulk::write(&root, &options, shape)?;
         let tail = tree.finish()?;
-        write_config(&root, &organization)?;
+        write_config(&root, &organization, false)?;
         report(&tail);
         Ok(())
     }
@@ -209,8 +239,10 @@ fn fresh(out: &Path) -> Result<PathBuf> {
     Ok(root)
 }
 
-fn write_config(root: &Path, organization: &Organization) -> Result<()> {
-    let options = ConfigOptions { root, integrity: "off", memory: None, public_keys: None };
+fn write_config(root: &Path, organization: &Organization, digests: bool) -> Result<()> {
+    let keys = digests::public_key_files(root, &organization.regions);
+    let (integrity, public_keys) = if digests { ("attest", keys.as_slice()) } else { ("off", [].as_slice()) };
+    let options = ConfigOptions { root, integrity, memory: None, public_keys };
     Ok(fs::write(root.join("trailhaul.yaml"), config_yaml(organization, &options))?)
 }
 

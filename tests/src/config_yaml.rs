@@ -3,8 +3,9 @@
 //! In: an organization and where its tree lies. Out: YAML as text, for `trailhaul --config`. Only keys that
 //! the tree needs; everything else is left to its default.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::org::{Carries, Organization};
 
@@ -17,8 +18,8 @@ pub struct ConfigOptions<'a> {
     pub integrity: &'a str,
     /// The memory limit, such as `256MiB`; `None` leaves the default.
     pub memory: Option<&'a str>,
-    /// The folder with saved answers of `ListPublicKeys`, when digests were written.
-    pub public_keys: Option<&'a Path>,
+    /// Saved answers of `ListPublicKeys`, one file per region, when digests were written.
+    pub public_keys: &'a [PathBuf],
 }
 
 /// The configuration that hauls the whole tree into `ROOT/archive`.
@@ -31,12 +32,17 @@ pub fn config_yaml(organization: &Organization, options: &ConfigOptions<'_>) -> 
         let _ = writeln!(out, "    - \"{account}\"");
     }
     out.push_str("trails:\n");
-    for (index, trail) in organization.trails.iter().enumerate() {
+    let mut places = BTreeSet::new();
+    for trail in &organization.trails {
+        // Two trails may write to one place; to a hauler it is one.
+        if !places.insert((&trail.bucket, &trail.prefix)) {
+            continue;
+        }
         let carries = match trail.carries {
             Carries::Owner => "owner",
             Carries::Organization => "organization",
         };
-        let _ = writeln!(out, "  - name: {}-{index}", trail.name);
+        let _ = writeln!(out, "  - name: {}", trail.bucket);
         let _ = writeln!(out, "    bucket: file://{root}/buckets/{}", trail.bucket);
         if !trail.prefix.is_empty() {
             let _ = writeln!(out, "    prefix: {}", trail.prefix);
@@ -44,8 +50,11 @@ pub fn config_yaml(organization: &Organization, options: &ConfigOptions<'_>) -> 
         let _ = writeln!(out, "    owner: \"{}\"\n    carries: {carries}", trail.owner);
     }
     let _ = write!(out, "start: beginning\nintegrity:\n  mode: {}\n", options.integrity);
-    if let Some(keys) = options.public_keys {
-        let _ = writeln!(out, "  public_keys: {}", keys.display());
+    if !options.public_keys.is_empty() {
+        out.push_str("  public_keys:\n");
+    }
+    for file in options.public_keys {
+        let _ = writeln!(out, "    - {}", file.display());
     }
     let _ = write!(
         out,
@@ -54,7 +63,7 @@ pub fn config_yaml(organization: &Organization, options: &ConfigOptions<'_>) -> 
     if let Some(memory) = options.memory {
         let _ = write!(out, "limits:\n  memory: {memory}\n");
     }
-    let _ = write!(out, "state:\n  path: {root}/state\n");
+    let _ = write!(out, "state:\n  path: {root}/state\nadmin:\n  listen: off\n");
     out
 }
 
@@ -67,7 +76,7 @@ mod tests {
     fn every_trail_and_account_is_named() {
         let organization = Organization::new(&Options { accounts: 7, ..Options::default() }).unwrap();
         let options =
-            ConfigOptions { root: Path::new("/t"), integrity: "off", memory: None, public_keys: None };
+            ConfigOptions { root: Path::new("/t"), integrity: "off", memory: None, public_keys: &[] };
         let yaml = config_yaml(&organization, &options);
         for trail in &organization.trails {
             assert!(yaml.contains(&format!("bucket: file:///t/buckets/{}\n", trail.bucket)), "{yaml}");

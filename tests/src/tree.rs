@@ -32,6 +32,8 @@ pub struct Tree {
 /// Where an object goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
+    /// The trail that writes there, by its position in the organization; none for what is planted.
+    pub trail: Option<usize>,
     /// The bucket's name.
     pub bucket: String,
     /// The key below it.
@@ -219,10 +221,11 @@ impl ObjectWriter {
 }
 
 fn object(place: Place, size: u64, known: Known) -> Object {
-    let Place { bucket, key, account, family, region, delivered } = place;
+    let Place { trail, bucket, key, account, family, region, delivered } = place;
     let Known { raw_size, sha256, records, doubtful, damage } = known;
     Object {
         number: 0,
+        trail,
         bucket,
         key,
         account,

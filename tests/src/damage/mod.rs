@@ -186,7 +186,7 @@ impl Spoiler<'_> {
     fn place(&mut self, family: Family) -> Result<Place> {
         let account = self.account();
         match self.organization.trails.first() {
-            Some(trail) => Ok(self.place_in(trail, account, family)),
+            Some(trail) => Ok(Place { trail: Some(0), ..self.place_in(trail, account, family) }),
             None => bail!("the organization has no trail"),
         }
     }
@@ -197,7 +197,7 @@ impl Spoiler<'_> {
         let region = self.region().to_owned();
         let key = trail.log_key(account, family, &region, self.stamp, &unique);
         let delivered = self.stamp + self.rng.range(0, 60);
-        Place { bucket: trail.bucket.clone(), key, account, family, region, delivered }
+        Place { trail: None, bucket: trail.bucket.clone(), key, account, family, region, delivered }
     }
 
     fn record(&mut self, kind: Kind, account: Account) -> Option<Record> {

@@ -37,7 +37,7 @@ impl Spoiler<'_> {
             ("AWSLogs/CloudTrail_Writable_Check".to_owned(), b""),
         ];
         for (key, bytes) in others {
-            let place = Place { key, family: Family::Other, ..template.clone() };
+            let place = Place { trail: None, key, family: Family::Other, ..template.clone() };
             self.tree.put_bytes(place, bytes, damaged(Damage::UnknownFamily))?;
         }
         Ok(())

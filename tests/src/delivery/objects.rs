@@ -79,7 +79,15 @@ impl<'a> Objects<'a> {
         let delivered = self.delivered(copies);
         self.note_order(stream, stamp, delivered);
         let (bucket, region) = (trail.bucket.clone(), region.clone());
-        Some(Place { bucket, key, account: stream.account, family: stream.family, region, delivered })
+        Some(Place {
+            trail: Some(stream.trail),
+            bucket,
+            key,
+            account: stream.account,
+            family: stream.family,
+            region,
+            delivered,
+        })
     }
 
     /// Soon after the last record, mostly before the end of the window that the stamp names; one object in

@@ -21,6 +21,7 @@ fn truth(contents: &[(Account, Option<&str>, &str)], objects: &[(Account, i64, &
     });
     let objects = objects.iter().enumerate().map(|(number, (account, delivered, numbers))| Object {
         number: number as u64,
+        trail: None,
         bucket: "b".into(),
         key: number.to_string(),
         account: *account,

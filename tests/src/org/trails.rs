@@ -2,7 +2,8 @@
 //!
 //! In: accounts and regions. Out: overlapping trails in every layout that occurs: the organization's own,
 //! Control Tower's (organization id as prefix and again below `AWSLogs`), members' own buckets, and a custom
-//! prefix that itself contains the word `AWSLogs`. Which accounts are watched twice or three times follows
+//! prefix that itself contains the word `AWSLogs`. One bucket
+//! has two trails, of which one writes no digests. Which accounts are watched twice or three times follows
 //! from their position, so a share of events is delivered more than once.
 
 use serde::{Deserialize, Serialize};
@@ -146,6 +147,14 @@ pub(super) fn of(id: &str, accounts: &[Account], regions: &[String]) -> Vec<Trai
     }
     for member in every(3) {
         trails.push(trail("member.trail", format!("member-trail-{member}"), member, vec![member]));
+    }
+    // A second trail into the bucket of the fourth account, beside the first and without digests.
+    if let Some(fourth) = accounts.get(3) {
+        trails.push(Trail {
+            scope: Scope::Management,
+            validation: false,
+            ..trail("unvalidated", format!("member-trail-{fourth}"), *fourth, vec![*fourth])
+        });
     }
     trails
 }

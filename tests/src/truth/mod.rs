@@ -28,6 +28,21 @@ pub struct Truth {
     pub tail: Tail,
 }
 
+impl Truth {
+    /// Brings the totals in line with the lists, after changes.
+    pub fn recount(&mut self) {
+        let sum = |of: fn(&Object) -> u64| self.objects.iter().map(of).sum();
+        self.tail = Tail {
+            objects: self.objects.len() as u64,
+            contents: self.contents.len() as u64,
+            records: sum(Object::count),
+            raw_bytes: sum(|object| object.raw_size),
+            stored_bytes: sum(|object| object.size),
+            ..self.tail.clone()
+        };
+    }
+}
+
 /// Who and what was simulated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Head {
@@ -60,6 +75,9 @@ pub struct Object {
     /// Its number.
     #[serde(rename = "n")]
     pub number: u64,
+    /// The trail that wrote it, by its position in the organization; none for what was planted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trail: Option<usize>,
     /// The bucket's name: a folder of the tree.
     pub bucket: String,
     /// The key below the bucket.
