@@ -32,15 +32,23 @@ impl Spoiler<'_> {
     }
 
     pub(super) fn bad_record(&mut self) -> Result<()> {
-        const NO_RECORDS: [&str; 5] =
-            ["42", "\"text\"", "null", r#"{"eventVersion":"1.08","eventID":}"#, r#"["eventID"]"#];
+        const NO_RECORDS: [&[u8]; 8] = [
+            b"42",
+            b"\"text\"",
+            b"null",
+            b"[\"eventID\"]",
+            b"{\"eventVersion\":\"1.08\",\"eventID\":}",
+            b"{\"eventID\":\"not UTF-8: \xff\"}",
+            b"{\"eventID\":\"a raw line feed: \n\"}",
+            b"{\"eventID\":01}",
+        ];
         let pieces = self.fresh(NO_RECORDS.len() + 1)?;
         let place = self.place(Family::CloudTrail)?;
         let mut object = self.tree.begin(place)?;
         for (index, piece) in pieces.iter().enumerate() {
             object.record(piece)?;
             if let Some(bad) = NO_RECORDS.get(index) {
-                object.unnoted(bad.as_bytes())?;
+                object.unnoted(bad)?;
             }
         }
         object.finish_as(self.tree, Some(Damage::BadRecord.name()), Vec::new())?;

@@ -58,7 +58,7 @@ kinds! {
     NoRecords = "no-records",
     /// A record that ends in its middle, so that nothing behind it can be trusted.
     BadJson = "bad-json",
-    /// Things among good records that are none: a number, a text, an object without a value.
+    /// Things among good records that are none: a number, a text, objects that are not JSON.
     BadRecord = "bad-record",
     /// White space between the records, and a line feed at the end; nothing is wrong.
     Spaced = "spaced",

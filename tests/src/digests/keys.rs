@@ -1,8 +1,9 @@
 //! Signing keys, as CloudTrail has them per region, and what `ListPublicKeys` says of them.
 //!
 //! In: a folder. Out: two keys per region, the second taking over one hour into the run, as a monthly
-//! rotation would; their validities overlap. The first region's second key is published in the X.509 form
-//! instead of PKCS#1, as AWS's own sample does once. Keys are 2048-bit RSA, made once and kept in the folder
+//! rotation would; their validities overlap. Where there are several regions, the last one's second key is
+//! published in the X.509 form instead of PKCS#1, as in one of AWS's own samples; version 1 of the AWS CLI
+//! cannot load such a key. Keys are 2048-bit RSA, made once and kept in the folder
 //! as PKCS#8. They sign nothing but simulated digests.
 
 use std::collections::BTreeMap;
@@ -44,8 +45,9 @@ impl Keys {
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
         let mut keys = BTreeMap::new();
         for (index, region) in regions.iter().enumerate() {
+            let x509 = index > 0 && index + 1 == regions.len();
             let first = SigningKey::load_or_make(&folder.join(format!("{region}-1.pk8")), false)?;
-            let second = SigningKey::load_or_make(&folder.join(format!("{region}-2.pk8")), index == 0)?;
+            let second = SigningKey::load_or_make(&folder.join(format!("{region}-2.pk8")), x509)?;
             keys.insert(region.clone(), [first, second]);
         }
         Ok(Self { regions: keys, rotation: start + HOUR })

@@ -15,7 +15,7 @@ use crate::time::HOUR;
 use crate::truth;
 
 fn tree(root: &Path) -> (Truth, Integrity) {
-    let options = Options { accounts: 4, regions: 1, hours: 3, rate: 60, ..Options::default() };
+    let options = Options { accounts: 4, regions: 2, hours: 3, rate: 60, ..Options::default() };
     crate::delivery::simulate(root, &options).unwrap().1.finish().unwrap();
     let mut truth = truth::read(&root.join("truth.ndjson")).unwrap();
     let integrity = add(root, &mut truth, &root.join(KEYS)).unwrap();
@@ -85,7 +85,7 @@ fn every_chain_verifies_and_covers_each_log_once() {
             previous = Some((document, signature, inflated));
         }
     }
-    assert_eq!(fingerprints.len(), 2, "both keys have signed");
+    assert_eq!(fingerprints.len(), 4, "both keys of both regions have signed");
     let covered = |object: &&truth::Object| {
         let trail = object.trail.map(|at| &truth.head.organization.trails[at]);
         trail.is_some_and(|t| t.validation) && matches!(object.family, Family::CloudTrail | Family::Insight)

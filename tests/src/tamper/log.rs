@@ -10,6 +10,7 @@ use crate::org::{Account, Carries};
 use crate::records::{Family, Kind, Record, Scene, make};
 use crate::reread;
 use crate::rng::Rng;
+use crate::time::window_end;
 use crate::truth::{Content, Object, Run, Sha};
 
 impl Tamperer<'_> {
@@ -123,8 +124,8 @@ impl Tamperer<'_> {
         let like =
             self.truth.objects.iter().find(|o| o.bucket == trail.bucket && o.family == Family::CloudTrail);
         let like = like.context("the member's bucket is empty")?.clone();
-        let key =
-            trail.log_key(account, Family::CloudTrail, &like.region, like.delivered, "planted000000000");
+        let stamp = window_end(like.delivered);
+        let key = trail.log_key(account, Family::CloudTrail, &like.region, stamp, "planted000000000");
         let effects = vec![effect(&like.bucket, &key, Verdict::Foreign)];
         self.plant(Object { key, account, ..like }, Act::PlantAccount, false)?;
         Ok(effects)
