@@ -130,6 +130,13 @@ impl LaneQueue {
         }
     }
 
+    /// Whether an object of this account would be taken now; a lane that ended takes none, and says yes so that
+    /// nobody waits for it.
+    pub fn has_room(&self, account: trailhaul_core::model::AccountId) -> bool {
+        let inner = self.lock();
+        inner.refused || inner.batcher.has_room(account)
+    }
+
     /// No more objects come: what waits goes out at once.
     pub fn close(&self) {
         self.lock().closed = true;

@@ -9,7 +9,7 @@ use redb::{Database, DatabaseError, ReadableDatabase, WriteTransaction};
 
 use super::LedgerError;
 use super::tables::{
-    ACCOUNTS, FINDINGS, IDS, INVENTORY, LANES, META, PREPARED, SCHEMA, SEGMENTS, STREAMS, TEXTS,
+    ACCOUNTS, FINDINGS, FOUND, IDS, INVENTORY, LANES, META, PLANS, PREPARED, SCHEMA, SEGMENTS, STREAMS, TEXTS,
 };
 
 /// Asked before each durable transaction; `false` freezes the ledger. Production has none; crash tests count
@@ -127,6 +127,8 @@ impl Ledger {
                 transaction.open_table(PREPARED)?;
                 transaction.open_table(STREAMS)?;
                 transaction.open_table(INVENTORY)?;
+                transaction.open_table(FOUND)?;
+                transaction.open_table(PLANS)?;
                 transaction.open_table(SEGMENTS)?;
                 transaction.open_table(IDS)?;
                 transaction.open_table(ACCOUNTS)?;

@@ -20,6 +20,10 @@ pub(super) const PREPARED: TableDefinition<u16, &[u8]> = TableDefinition::new("p
 pub(super) const STREAMS: TableDefinition<&str, u32> = TableDefinition::new("streams");
 /// Stream number (4), day (4), file name to an [`super::InventoryRow`].
 pub(super) const INVENTORY: TableDefinition<&[u8], &[u8]> = TableDefinition::new("inventory");
+/// The same key to an object that was found and is not done, as JSON.
+pub(super) const FOUND: TableDefinition<&[u8], &[u8]> = TableDefinition::new("found");
+/// Bucket, NUL, prefix to the stream's place in its history, as JSON.
+pub(super) const PLANS: TableDefinition<&str, &[u8]> = TableDefinition::new("plans");
 /// Lane (2), segment to bits (1), ids (8), last commit in Unix seconds (8).
 pub(super) const SEGMENTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("segments");
 /// Lane (2), segment, shard (2), epoch (4), batch (4), row (2) to commit time (8) and packed ids.
