@@ -133,7 +133,13 @@ impl Config {
             .map_err(|problems| Problems::new(path, problems))
     }
 
-    /// Parses a configuration's text; relative paths start at `base`.
+    /// Reads a configuration from its text, for tests and tools that have no file; relative paths start at
+    /// `base`, which must be absolute.
+    pub fn from_text(text: &str, base: &Path) -> Result<Self, Problems> {
+        let name = Path::new("configuration");
+        Self::parse(text, base, &|_| None, &[], Features::Built).map_err(|found| Problems::new(name, found))
+    }
+
     fn parse(
         text: &str,
         base: &Path,

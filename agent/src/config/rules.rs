@@ -9,7 +9,7 @@ use super::memory::memory_needed;
 use super::problem::{Origin, Problem};
 use super::sinks::Target;
 use super::trails::Trails;
-use super::value::{Place, show_size};
+use super::value::{Place, show_duration, show_size};
 use super::yaml::{Node, Value};
 use super::{Config, Sink};
 
@@ -22,6 +22,7 @@ pub(super) fn check(config: &Config, tree: &Node, complete: bool) -> Vec<Problem
     rules.state_apart(config);
     rules.one_home(config, complete);
     rules.one_console(config);
+    rules.remembered(config);
     if complete {
         rules.regions(config);
         rules.memory(config);
@@ -127,6 +128,19 @@ impl Rules<'_> {
                     format!("overlaps trail {:?} ({}); keep them apart", trail.name, trail.place),
                 );
             }
+        }
+    }
+
+    /// A verdict that comes after its object was forgotten could not be given.
+    fn remembered(&mut self, config: &Config) {
+        let (extra_after, retention) = (config.integrity.extra_after, config.state.retention);
+        if extra_after >= retention {
+            let message = format!(
+                "{} is not shorter than state.retention ({}), after which objects are forgotten",
+                show_duration(extra_after),
+                show_duration(retention)
+            );
+            self.add("integrity.extra_after", message);
         }
     }
 

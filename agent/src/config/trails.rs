@@ -175,11 +175,18 @@ fn trail(item: &Item<'_>, organization: Option<&Organization>, cx: &Context) -> 
     let carries = carries(&s, owner, organization);
     let families = families(&s);
     let region = s.optional("region", super::aws::region);
+    let folder = bucket.as_ref().is_some_and(|place| place.folder().is_some());
     let role = match s.item("role") {
         Some(item) if is_none(item.node) => Some(None),
         Some(_) => organization::optional_role(&s, "role"),
+        None if folder => Some(None),
         None => Some(organization.and_then(|organization| organization.role.clone())),
     };
+    for key in ["region", "role"] {
+        if folder && s.item(key).is_some() {
+            s.problem(key, "means nothing for a folder; remove it or use s3://");
+        }
+    }
     let place = bucket?.below(prefix?.as_deref().unwrap_or(""));
     s.needs("bucket", support::store(&place));
     let name = name?.unwrap_or_else(|| name_of(&place));
