@@ -346,6 +346,31 @@ fn files_that_are_none_say_so() {
 }
 
 #[test]
+fn a_rule_that_is_broken_by_a_value_of_the_environment_does_not_show_it() {
+    let env = |name: &str| (name == "PLACE").then(|| format!("file:///srv/{SECRET}"));
+    let text = "
+trails:
+  - {bucket: file:///srv/x}
+  - {bucket: '${env:PLACE}', carries: ['111122223333']}
+  - {bucket: '${env:PLACE}', carries: ['111122223333']}
+sinks:
+  archive: {type: archive, bucket: '${env:PLACE}/a'}
+  files: {type: file, path: '/srv/correct-horse-battery-staple/a/b'}
+state: {path: /srv/correct-horse-battery-staple}
+";
+    let problems = Config::parse(text, Path::new("/"), &env, &[], Features::Built).unwrap_err();
+    let problems = Problems::new(Path::new("test.yaml"), problems).to_string();
+    assert!(!problems.contains(SECRET), "{problems}");
+    for line in [
+        "test.yaml:5:5: trails[2].name: is also the name of trails[1]; give each its own",
+        "test.yaml:7:28: sinks.archive.bucket: overlaps trails[1].bucket: trailhaul would eat its own tail; write elsewhere",
+        "test.yaml:9:9: state.path: overlaps sinks.files.path; keep them apart",
+    ] {
+        assert!(problems.contains(line), "{line} is not in\n{problems}");
+    }
+}
+
+#[test]
 fn a_flood_of_problems_is_cut_short() {
     let text: String = (0..5_000).map(|index| format!("key{index}: 1\n")).collect();
     let problems = parse(&text, Features::Built).unwrap_err();
