@@ -16,4 +16,4 @@ mod tests;
 pub use event::Event;
 pub use log::{LogError, LogFormat, install};
 pub use metric::{Metric, MetricKind};
-pub use registry::{Registry, Sample};
+pub use registry::{Registry, Sample, Series};
