@@ -194,8 +194,11 @@ pub(super) fn build(root: &Section<'_>) -> Vec<Sink> {
         };
         read.push(sink(name, &item, root));
     }
+    let all = read.len();
     let mut sinks: Vec<Sink> = read.into_iter().flatten().collect();
-    settle_home(&mut sinks, root);
+    if sinks.len() == all {
+        settle_home(&mut sinks, root);
+    }
     sinks
 }
 
