@@ -7,6 +7,7 @@
 mod check;
 mod completions;
 mod exit;
+mod load;
 mod output;
 mod run;
 mod schema;
@@ -17,7 +18,6 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::{Config, Problems};
 use crate::telemetry::{self, LogFormat};
 
 pub use exit::ExitCode;
@@ -124,17 +124,4 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Completions(args) => completions::run(args, &mut output),
     };
     code.max(output.finish())
-}
-
-/// Loads the configuration with the process's environment.
-pub(crate) fn load(global: &Global) -> Result<Config, Problems> {
-    let mut variables = Vec::new();
-    for (name, value) in std::env::vars_os() {
-        let Ok(name) = name.into_string() else { continue };
-        if name.starts_with("TRAILHAUL__") {
-            let value = value.into_string().map_err(|_| Problems::not_text(&global.config, &name))?;
-            variables.push((name, value));
-        }
-    }
-    Config::load_with(&global.config, &|name| std::env::var(name).ok(), &variables)
 }
