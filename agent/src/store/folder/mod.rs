@@ -13,6 +13,7 @@
 
 mod body;
 mod metadata;
+mod pending;
 mod root;
 mod upload;
 mod walk;
@@ -51,8 +52,8 @@ impl FolderStore {
         Ok(Self { root: Arc::new(root), offsets: Arc::default(), skipped: AtomicU64::new(0) })
     }
 
-    /// Opens a folder to write to: makes it if it is missing, and removes what writes cut short by a crash
-    /// left under `.trailhaul/tmp` more than a day ago.
+    /// Opens a folder to write to: makes it if it is missing, and removes what a crash left under
+    /// `.trailhaul`: temporary files more than a day old and remains of uploads (never an upload itself).
     ///
     /// # Errors
     /// As [`FolderStore::open`]; also `Full`.
@@ -64,6 +65,7 @@ impl FolderStore {
         })?;
         let store = Self::open(path)?;
         write::sweep(&store.root).map_err(|error| store.root.fail("sweep", ".trailhaul/tmp", error))?;
+        pending::sweep(&store.root).map_err(|error| store.root.fail("sweep", ".trailhaul/uploads", error))?;
         Ok(store)
     }
 
@@ -167,7 +169,7 @@ impl ObjectStore for FolderStore {
 
     async fn list_uploads(&self, prefix: &str, limit: usize) -> Result<Vec<UploadRef>, StoreError> {
         let (root, prefix_there) = (Arc::clone(&self.root), prefix.to_owned());
-        let work = move || upload::list(&root, &prefix_there, limit);
+        let work = move || pending::list(&root, &prefix_there, limit);
         blocking(&self.root, "list uploads", prefix, work).await
     }
 }
@@ -193,5 +195,7 @@ fn unique_name() -> String {
     format!("{:032x}", rand::rng().random::<u128>())
 }
 
+#[cfg(test)]
+mod kill;
 #[cfg(test)]
 mod tests;

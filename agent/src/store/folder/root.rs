@@ -208,8 +208,8 @@ mod tests {
 
     #[test]
     fn both_ways_of_opening_refuse_symbolic_links() {
-        let folder = tempfile::tempdir().unwrap();
-        let outside = tempfile::tempdir().unwrap();
+        let folder = crate::store::scratch();
+        let outside = crate::store::scratch();
         std::fs::write(outside.path().join("secret"), "x").unwrap();
         std::fs::create_dir(folder.path().join("in")).unwrap();
         std::fs::write(folder.path().join("in/file"), "x").unwrap();
@@ -227,8 +227,26 @@ mod tests {
     }
 
     #[test]
+    fn the_systems_errors_have_classes() {
+        for (errno, kind) in [
+            (Errno::NOENT, ErrorKind::NotFound),
+            (Errno::ACCESS, ErrorKind::Denied),
+            (Errno::ROFS, ErrorKind::Denied),
+            (Errno::NOSPC, ErrorKind::Full),
+            (Errno::DQUOT, ErrorKind::Full),
+            (Errno::NAMETOOLONG, ErrorKind::Invalid),
+            (Errno::MFILE, ErrorKind::Unavailable),
+            (Errno::IO, ErrorKind::Other),
+        ] {
+            assert_eq!(kind_of(&errno.into()), kind, "{errno}");
+        }
+        let missing = Root::open(Path::new("/nowhere/at/all")).unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
     fn folders_are_made_and_synced_with_those_above() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::store::scratch();
         let root = Root::open(folder.path()).unwrap();
         root.make_folder("a/b/c").unwrap();
         root.sync_folder("a/b/c").unwrap();

@@ -6,7 +6,7 @@ use super::*;
 use crate::store::Metadata;
 
 fn store() -> (tempfile::TempDir, FolderStore) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::store::scratch();
     let store = FolderStore::create(folder.path()).unwrap();
     (folder, store)
 }
@@ -53,7 +53,7 @@ async fn foreign_names_are_passed_over_and_counted() {
 
 #[tokio::test]
 async fn a_folder_that_is_read_stays_untouched() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::store::scratch();
     fs::write(folder.path().join("a"), "x").unwrap();
     let store = FolderStore::open(folder.path()).unwrap();
     assert_eq!(keys(&store, ListRequest::default()).await, ["a"]);

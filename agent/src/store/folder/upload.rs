@@ -10,19 +10,19 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, Dir, FileType, OFlags};
+use rustix::fs::{AtFlags, OFlags};
 use sha2::{Digest, Sha256};
 
 use super::metadata;
 use super::root::{FILE_MODE, Root, kind_of, open_step, size, split};
 use super::write::{remove_at, show};
 use crate::store::keys::{self, MAX_PARTS};
-use crate::store::{ErrorKind, Part, PutOptions, StoreError, UploadRef};
+use crate::store::{ErrorKind, Part, PutOptions, StoreError};
 
 const UPLOADS: &str = ".trailhaul/uploads";
-const UPLOAD_SUFFIX: &str = ".upload";
+pub(super) const UPLOAD_SUFFIX: &str = ".upload";
 const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL);
 
 /// Where the parts of the uploads begun here start. One entry per open upload: it leaves when the upload is
@@ -193,56 +193,6 @@ pub(super) fn abort(root: &Root, key: &str, upload: &str) -> Result<(), StoreErr
     clean(root, key, upload).map_err(|error| root.fail("abort upload", key, error))
 }
 
-/// Finds unfinished uploads whose key starts with `prefix`.
-pub(super) fn list(root: &Arc<Root>, prefix: &str, limit: usize) -> Result<Vec<UploadRef>, StoreError> {
-    let mut found = Vec::new();
-    // Keys still to look at, last first; the depth of a key and the width of the tree bound it, and the tree
-    // holds only keys with unfinished uploads.
-    let mut open = vec![String::new()];
-    while let Some(key) = open.pop() {
-        if found.len() >= limit {
-            break;
-        }
-        if let Err(error) = list_key(root, &key, prefix, &mut open, &mut found) {
-            return Err(root.fail("list uploads", &key, error));
-        }
-    }
-    found.truncate(limit);
-    Ok(found)
-}
-
-fn list_key(
-    root: &Root,
-    key: &str,
-    prefix: &str,
-    open: &mut Vec<String>,
-    found: &mut Vec<UploadRef>,
-) -> io::Result<()> {
-    let folder = match root.open_folder(folder_of(key).trim_end_matches('/')) {
-        Err(error) if kind_of(&error) == ErrorKind::NotFound => return Ok(()),
-        opened => opened?,
-    };
-    for entry in Dir::read_from(&folder)? {
-        let entry = entry?;
-        let Ok(name) = entry.file_name().to_str() else { continue };
-        let stat = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
-        let is_folder = stat.is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Directory);
-        if is_folder && name != "." && name != ".." {
-            let below = if key.is_empty() { name.to_owned() } else { format!("{key}/{name}") };
-            let on_the_way = below.starts_with(prefix) || prefix.starts_with(&below);
-            if on_the_way && below.len() <= keys::MAX_KEY {
-                open.push(below);
-            }
-        } else if let Some(upload) = name.strip_suffix(UPLOAD_SUFFIX)
-            && key.starts_with(prefix)
-            && is_id(upload)
-        {
-            found.push(UploadRef { key: key.to_owned(), upload: upload.to_owned() });
-        }
-    }
-    Ok(())
-}
-
 /// The folder of an upload that is there.
 fn find(root: &Root, key: &str, upload: &str, operation: &'static str) -> Result<OwnedFd, StoreError> {
     let none = || root.error(ErrorKind::NoSuchUpload, operation, key, "the upload is not there");
@@ -268,16 +218,20 @@ fn clean(root: &Root, key: &str, upload: &str) -> io::Result<()> {
     };
     remove_at(&folder, &metadata_name(upload))?;
     remove_at(&folder, &file_name(upload))?;
-    let mut path = folder_of(key);
+    remove_empty(root, folder_of(key));
+    Ok(())
+}
+
+/// Removes a folder of uploads and those above it, up to the first with something in it.
+pub(super) fn remove_empty(root: &Root, mut path: String) {
     while path.len() > UPLOADS.len() {
         let (above, last) = split(&path);
         let gone = root.open_folder(above).map(|above| rustix::fs::unlinkat(above, last, AtFlags::REMOVEDIR));
         if !matches!(gone, Ok(Ok(()))) {
-            break; // another upload lives there
+            return;
         }
         path.truncate(above.len());
     }
-    Ok(())
 }
 
 fn check_parts(root: &Root, operation: &'static str, key: &str, parts: &[Part]) -> Result<(), StoreError> {
@@ -298,19 +252,19 @@ fn check_size(
     Err(root.error(ErrorKind::Invalid, operation, key, why))
 }
 
-fn folder_of(key: &str) -> String {
+pub(super) fn folder_of(key: &str) -> String {
     format!("{UPLOADS}/{key}")
 }
 
-fn file_name(upload: &str) -> String {
+pub(super) fn file_name(upload: &str) -> String {
     format!("{upload}{UPLOAD_SUFFIX}")
 }
 
-fn metadata_name(upload: &str) -> String {
+pub(super) fn metadata_name(upload: &str) -> String {
     format!("{upload}{}", keys::METADATA_SUFFIX)
 }
 
 /// Whether a text is an id of ours: anything else must not become part of a path.
-fn is_id(upload: &str) -> bool {
+pub(super) fn is_id(upload: &str) -> bool {
     upload.len() == 32 && upload.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }

@@ -172,7 +172,7 @@ fn lock(root: &Root) -> io::Result<File> {
     Ok(file)
 }
 
-fn stat_at(folder: &OwnedFd, name: &str) -> io::Result<Option<rustix::fs::Stat>> {
+pub(super) fn stat_at(folder: &OwnedFd, name: &str) -> io::Result<Option<rustix::fs::Stat>> {
     match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_link_cut_short_counts_as_done() {
-        let place = tempfile::tempdir().unwrap();
+        let place = crate::store::scratch();
         let root = Root::open(place.path()).unwrap();
         let temporary = Temporary::write(&root, b"bytes").unwrap();
         let target = root.make_folder("a").unwrap();
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn both_ways_of_moving_leave_what_is_there() {
-        let place = tempfile::tempdir().unwrap();
+        let place = crate::store::scratch();
         let root = Root::open(place.path()).unwrap();
         let target = root.make_folder("a").unwrap();
         std::fs::write(place.path().join("a/taken"), "old").unwrap();
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn only_old_leftovers_are_swept() {
-        let place = tempfile::tempdir().unwrap();
+        let place = crate::store::scratch();
         let root = Root::open(place.path()).unwrap();
         sweep(&root).unwrap();
         assert!(!place.path().join(RESERVED_FOLDER).exists(), "a sweep makes no folders");
