@@ -48,14 +48,18 @@ async fn the_killed_leave_whole_objects() {
     let place = crate::store::scratch();
     let store = FolderStore::create(place.path()).unwrap();
     let mut seen = 0;
-    for round in 0..12 {
+    for round in 0..60 {
+        // A slow disk needs more rounds to be worth the name of a test.
+        if round >= 12 && seen > 30 {
+            break;
+        }
         let mut writer = Command::new(std::env::current_exe().unwrap())
             .args(["store::folder::kill::writer", "--exact", "--ignored"])
             .env(PLACE, place.path())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        tokio::time::sleep(Duration::from_millis(20 + round * 7)).await;
+        tokio::time::sleep(Duration::from_millis(20 + round % 12 * 7)).await;
         assert_eq!(writer.try_wait().unwrap(), None, "the writer failed");
         writer.kill().unwrap();
         writer.wait().unwrap();
@@ -79,7 +83,7 @@ async fn the_killed_leave_whole_objects() {
             store.abort_upload(&upload.key, &upload.upload).await.unwrap();
         }
     }
-    assert!(seen > 10, "only {seen} objects were written");
+    assert!(seen > 30, "only {seen} objects were written");
     FolderStore::create(place.path()).unwrap();
     let uploads = place.path().join(".trailhaul/uploads");
     assert_eq!(std::fs::read_dir(uploads).unwrap().count(), 0, "leftovers of uploads");

@@ -22,6 +22,7 @@ pub(super) struct Root {
     fd: OwnedFd,
     url: String,
     /// Folders whose own entry is known to be durable, so that a write syncs the folders above it only once.
+    /// The store never removes a folder.
     durable: Mutex<HashSet<String>>,
 }
 
@@ -113,14 +114,12 @@ impl Root {
             }
             let (above, _) = split(below);
             rustix::fs::fsync(self.open_folder(above)?)?;
-            // The store's own folders come and go, so they are not remembered.
-            if !below.starts_with(crate::store::keys::RESERVED) {
-                let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-                if durable.len() >= MAX_DURABLE {
-                    durable.clear();
-                }
-                durable.insert(below.to_owned());
+            let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+            if durable.len() >= MAX_DURABLE {
+                durable.clear();
             }
+            durable.insert(below.to_owned());
+            drop(durable);
             below = above;
         }
         Ok(())
