@@ -5,7 +5,7 @@
 //! lie under `ROOT/.trailhaul` (uploads, temporary files, a lock) and are never listed.
 //!
 //! Invariants: those of the seam. What it asks of the folder: one file system (an object becomes visible by a
-//! rename), POSIX renames, and fsync that tells the truth. New files get mode 0666 and folders 0777, less the
+//! rename), POSIX renames, names that differ in case being different, and fsync that tells the truth. New files get mode 0666 and folders 0777, less the
 //! umask. A folder that is only read is never written to.
 //!
 //! Failure: an error with its class; nothing is retried here. Every call does its work on tokio's blocking
@@ -46,7 +46,7 @@ impl FolderStore {
     /// Opens a folder that is there; blocks for a few system calls.
     ///
     /// # Errors
-    /// `NotFound`, `Denied`, or `Invalid` when the path is not UTF-8.
+    /// `NotFound`, `Denied`, or `Invalid` when the path is not UTF-8 or is `/`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let root = Root::open(path.as_ref())?;
         Ok(Self { root: Arc::new(root), offsets: Arc::default(), skipped: AtomicU64::new(0) })

@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn a_place_tells_the_key() {
-        for key in ["a", "a/b", "a%2Fb", "100%", "a~b/c~d", "%25", &"é/".repeat(300).trim_end_matches('/')] {
+        let long = &("é/".repeat(300) + "x");
+        for key in ["a", "a/b", "a%2Fb", "100%", "a~b/c~d", "%25", long] {
             let place = Place::of(key, ID).unwrap();
             assert!(place.metadata.len() <= 255, "{place:?}");
             let pieces = place.folder.strip_prefix(UPLOADS).unwrap().replace('/', "");

@@ -50,7 +50,11 @@ impl Root {
             let place = format!("file://{}", path.display());
             StoreError::new(ErrorKind::Invalid, "open folder", place, "the path is not UTF-8")
         })?;
-        let url = format!("file://{}", text.trim_end_matches('/'));
+        if text == "/" {
+            let why = "the root of the file system cannot be a bucket; name a folder in it";
+            return Err(StoreError::new(ErrorKind::Invalid, "open folder", "file:///", why));
+        }
+        let url = format!("file://{text}");
         Ok(Self { fd, url, durable: Mutex::default() })
     }
 
@@ -239,6 +243,7 @@ mod tests {
         ] {
             assert_eq!(kind_of(&errno.into()), kind, "{errno}");
         }
+        assert_eq!(Root::open(Path::new("/")).unwrap_err().kind(), ErrorKind::Invalid);
         let missing = Root::open(Path::new("/nowhere/at/all")).unwrap_err();
         assert_eq!(missing.kind(), ErrorKind::NotFound);
     }

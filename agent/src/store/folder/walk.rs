@@ -2,8 +2,9 @@
 //!
 //! In: a [`ListRequest`]. Out: one page, in the byte order of whole keys, exactly as S3 lists. A folder sorts
 //! as its name with a slash behind it (`a.c` comes before `a/b`, because `.` sorts before `/`). Memory: at
-//! most [`PAGE`] + 1 names per level of the way down, whatever a folder holds; a folder with more is read once
-//! more per page. Names that cannot be keys (not UTF-8, symbolic links, sockets, too long) are skipped and
+//! most [`PAGE`] + 1 names per level of the way down, whatever a folder holds. The price: a folder is read
+//! once per page, so one folder with very many names takes time that grows with their square (100,000: some
+//! seconds); CloudTrail's day folders hold a few thousand. Names that cannot be keys (not UTF-8, symbolic links, sockets, too long) are skipped and
 //! counted; a folder that vanishes is empty; one that may not be read is an error, because a listing that
 //! leaves something out would look like a loss.
 
@@ -165,7 +166,7 @@ impl Walk<'_> {
             }
             told => told,
         };
-        let name = raw.to_str().ok().filter(|name| path.len() + name.len() < keys::MAX_KEY);
+        let name = raw.to_str().ok().filter(|name| path.len() + name.len() <= keys::MAX_KEY);
         match (file_type, name) {
             (FileType::RegularFile, Some(name)) if name.ends_with(METADATA_SUFFIX) => None,
             (FileType::RegularFile, Some(name)) => Some(name.to_owned()),

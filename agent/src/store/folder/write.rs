@@ -2,7 +2,8 @@
 //!
 //! In: bytes, or a finished temporary file. Out: an object that is durable together with its metadata and the
 //! folders above it. Invariants: a key shows a whole object or none; a create never replaces anything; the
-//! metadata is there before the object is. On failure the temporary file is removed; one that a crash leaves
+//! metadata is there before the object is (so a replacement that a crash cuts short may leave the old object
+//! with the new metadata). On failure the temporary file is removed; one that a crash leaves
 //! behind lies in `.trailhaul/tmp`, is never listed, and is removed by [`sweep`] a day later.
 //!
 //! Creates and metadata take turns under a lock file, across processes, so that the loser of a race to create
