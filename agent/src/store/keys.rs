@@ -74,6 +74,11 @@ impl After {
         Some(Self(Some(bound)))
     }
 
+    /// The bound for the rest of keys that start with `prefix`; asked only where [`After::admits_below`] holds.
+    pub(super) fn within(&self, prefix: &str) -> Self {
+        Self(self.0.as_deref().and_then(|bound| bound.strip_prefix(prefix.as_bytes())).map(<[u8]>::to_vec))
+    }
+
     /// Whether this key comes after the bound.
     pub(super) fn admits(&self, key: &str) -> bool {
         self.0.as_deref().is_none_or(|bound| key.as_bytes() > bound)
