@@ -4,6 +4,7 @@
 //! A value that does not parse is an error that names what was expected; nothing here guesses.
 
 mod ids;
+pub mod json;
 mod key;
 mod object;
 

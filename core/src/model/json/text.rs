@@ -1,0 +1,69 @@
+//! JSON string text to and from plain text. Input is the text between the quotes of a string that the scanner
+//! has accepted; other input gives replacement characters, never an error.
+
+use std::borrow::Cow;
+
+/// The plain text of a string; borrowed when it holds no escape. `None` where it holds half of a surrogate
+/// pair, which no text can hold.
+pub fn unescape(escaped: &str) -> Option<Cow<'_, str>> {
+    if !escaped.contains('\\') {
+        return Some(Cow::Borrowed(escaped));
+    }
+    let mut out = String::with_capacity(escaped.len());
+    decode(escaped, &mut out).then_some(Cow::Owned(out))
+}
+
+/// Like [`unescape`], with U+FFFD for half a surrogate pair: good for comparing, not for writing.
+pub fn unescape_lossy(escaped: &str) -> Cow<'_, str> {
+    if !escaped.contains('\\') {
+        return Cow::Borrowed(escaped);
+    }
+    let mut out = String::with_capacity(escaped.len());
+    decode(escaped, &mut out);
+    Cow::Owned(out)
+}
+
+/// Appends the plain text; `false` when a replacement character had to stand in.
+fn decode(escaped: &str, out: &mut String) -> bool {
+    let mut faithful = true;
+    let mut rest = escaped;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.push_str(before);
+        let mut chars = after.chars();
+        let plain = match chars.next() {
+            Some('b') => '\u{8}',
+            Some('f') => '\u{c}',
+            Some('n') => '\n',
+            Some('r') => '\r',
+            Some('t') => '\t',
+            Some('u') => {
+                let (decoded, used) = unicode(after);
+                out.push(decoded.unwrap_or('\u{fffd}'));
+                faithful &= decoded.is_some();
+                rest = after.get(used..).unwrap_or("");
+                continue;
+            }
+            Some(same) => same,
+            None => return false,
+        };
+        out.push(plain);
+        rest = chars.as_str();
+    }
+    out.push_str(rest);
+    faithful
+}
+
+/// Reads `uXXXX`, or `uXXXX\uXXXX` where that is a pair; the character and the bytes used.
+fn unicode(text: &str) -> (Option<char>, usize) {
+    let unit = |from: usize| text.get(from..from + 4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    let Some(first) = unit(1) else { return (None, text.len().min(1)) };
+    if !(0xD800..0xE000).contains(&first) {
+        return (char::from_u32(first), 5);
+    }
+    if first < 0xDC00 && text.get(5..7) == Some("\\u") {
+        if let Some(second @ 0xDC00..0xE000) = unit(7) {
+            return (char::from_u32(0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00)), 11);
+        }
+    }
+    (None, 5)
+}
