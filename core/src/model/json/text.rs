@@ -60,10 +60,9 @@ fn unicode(text: &str) -> (Option<char>, usize) {
     if !(0xD800..0xE000).contains(&first) {
         return (char::from_u32(first), 5);
     }
-    if first < 0xDC00 && text.get(5..7) == Some("\\u") {
-        if let Some(second @ 0xDC00..0xE000) = unit(7) {
-            return (char::from_u32(0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00)), 11);
-        }
+    let second = unit(7).filter(|_| first < 0xDC00 && text.get(5..7) == Some("\\u"));
+    if let Some(second @ 0xDC00..0xE000) = second {
+        return (char::from_u32(0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00)), 11);
     }
     (None, 5)
 }

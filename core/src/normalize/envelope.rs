@@ -1,0 +1,85 @@
+//! Raw output, and the envelope that says where a raw record comes from.
+//!
+//! A line is one record, so a line break inside one would cut it in two. CloudTrail writes none; in a record
+//! that somebody has pretty-printed, the line breaks between tokens (JSON strings cannot hold any) become
+//! spaces. Every other byte stays.
+
+use crate::model::json::Record;
+
+use super::Context;
+use super::redact::Redacted;
+use super::time::utc_into;
+use super::write::Writer;
+
+/// Appends the record's own bytes.
+pub(super) fn verbatim(raw: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(raw);
+    if memchr::memchr2(b'\n', b'\r', raw).is_some() {
+        for byte in out.iter_mut().skip(start) {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+    }
+}
+
+/// Appends `{"trailhaul":{…},"record":…}` with the record's own bytes, but for what is redacted.
+pub(super) fn wrap(record: Record<'_>, redacted: &Redacted, context: &Context<'_>, out: &mut Vec<u8>) {
+    meta(context, out);
+    if redacted.any() {
+        redacted.write(record.root(), out);
+    } else {
+        verbatim(record.text().as_bytes(), out);
+    }
+    out.push(b'}');
+}
+
+fn meta(context: &Context<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"trailhaul\":{");
+    members(context, &mut Writer::new(out), true);
+    out.extend_from_slice(b"},\"record\":");
+}
+
+/// The members that say where a record comes from and what is known of its account.
+pub(super) fn members(context: &Context<'_>, w: &mut Writer<'_>, with_time: bool) {
+    w.plain("repeat_key", context.repeat_key);
+    w.plain("verdict", context.verdict);
+    w.plain("bucket", context.bucket);
+    w.plain("key", context.key);
+    w.integer("record_number", i64::from(context.record_number));
+    if with_time {
+        let mut text = Vec::with_capacity(24);
+        utc_into(context.hauled_at, &mut text);
+        w.key("hauled_at");
+        w.bytes(b"\"");
+        w.bytes(&text);
+        w.bytes(b"\"");
+    }
+    w.key("account");
+    w.bytes(b"{\"id\":\"");
+    w.bytes(context.account.to_string().as_bytes());
+    w.bytes(b"\"");
+    if let Some(info) = context.enrichment {
+        if let Some(name) = &info.name {
+            w.plain("name", name);
+        }
+        if let Some(unit) = &info.organizational_unit {
+            w.plain("organizational_unit", unit);
+        }
+        if !info.tags.is_empty() {
+            w.key("tags");
+            w.bytes(b"{");
+            for (key, value) in &info.tags {
+                w.separate();
+                w.bytes(b"\"");
+                w.escaped(key);
+                w.bytes(b"\":\"");
+                w.escaped(value);
+                w.bytes(b"\"");
+            }
+            w.bytes(b"}");
+        }
+    }
+    w.bytes(b"}");
+}
