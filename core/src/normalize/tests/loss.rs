@@ -12,7 +12,7 @@ fn leaves(value: Value<'_>, found: &mut Vec<String>) {
     match value.kind() {
         Kind::Object | Kind::Array => value.children().for_each(|child| leaves(child, found)),
         Kind::Null => {}
-        Kind::String => found.extend(unescape(value.string().unwrap()).map(|text| text.into_owned())),
+        Kind::String => found.extend(unescape(value.string().unwrap()).map(std::borrow::Cow::into_owned)),
         Kind::True | Kind::False | Kind::Number => found.push(value.text().to_owned()),
     }
 }
