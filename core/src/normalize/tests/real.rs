@@ -3,6 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::TestRunner;
 
 use super::loss::lost;
 use super::*;
@@ -32,20 +36,45 @@ fn every_real_record_renders_and_loses_nothing() {
 #[test]
 fn every_real_record_is_valid_ocsf() {
     let Some(folder) = shared() else { return };
-    if Command::new("python3").arg("--version").output().is_err() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "python3 is needed to validate OCSF");
-        eprintln!("skipped: no python3 to validate OCSF with");
+    if !has_python() {
         return;
     }
-    let records = real_records(&folder);
+    validate(&folder, &real_records(&folder));
+}
+
+#[test]
+fn every_generated_record_is_valid_ocsf() {
+    let Some(folder) = shared() else { return };
+    if !has_python() {
+        return;
+    }
+    let mut runner = TestRunner::deterministic();
+    let records: Vec<String> =
+        (0..2_000).map(|_| super::loss::record().new_tree(&mut runner).unwrap().current()).collect();
+    // The validator splits lines where Python does, at characters that JSON allows within strings.
+    let breaks = ['\u{85}', '\u{2028}', '\u{2029}'];
+    let records: Vec<String> = records.into_iter().filter(|raw| !raw.contains(breaks)).collect();
+    validate(&folder, &records);
+}
+
+fn has_python() -> bool {
+    let found = Command::new("python3").arg("--version").output().is_ok();
+    if !found {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "python3 is needed to validate OCSF");
+        eprintln!("skipped: no python3 to validate OCSF with");
+    }
+    found
+}
+
+/// Runs the schema's validator over the records in every version; no error and no warning is allowed.
+fn validate(folder: &std::path::Path, records: &[String]) {
     for version in [OcsfVersion::V1_1, OcsfVersion::V1_5, OcsfVersion::V1_8] {
-        let path = std::env::temp_dir().join(format!(
-            "trailhaul-ocsf-{}-{}.ndjson",
-            version.as_str(),
-            std::process::id()
-        ));
+        static FILES: AtomicU32 = AtomicU32::new(0);
+        let number = FILES.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("trailhaul-ocsf-{}-{number}.ndjson", std::process::id()));
         let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
-        for raw in &records {
+        for raw in records {
             writeln!(file, "{}", render_as(Format::Ocsf(version), raw).unwrap()).unwrap();
         }
         file.flush().unwrap();
@@ -88,4 +117,37 @@ fn every_real_name_is_covered() {
     }
     let none: Vec<&str> = names.get("none").into_iter().flatten().map(String::as_str).collect();
     assert_eq!(none, UNKNOWN, "a new name needs a row in events.tsv or a verb in verbs.tsv");
+}
+
+/// Bytes of raw records per second and format, on this machine: `cargo test --release -p trailhaul-core --lib
+/// throughput -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn throughput() {
+    let Some(folder) = shared() else { return };
+    let records = real_records(&folder);
+    let bytes: usize = records.iter().map(String::len).sum();
+    let context = context(None);
+    for (name, format) in Format::ALL {
+        let mut renderer = Renderer::new(format, Redaction::default()).unwrap();
+        let mut out = Vec::new();
+        let mut best = f64::INFINITY;
+        let mut written = 0;
+        for _ in 0..9 {
+            let start = std::time::Instant::now();
+            written = 0;
+            for chunk in records.chunks(500) {
+                out.clear();
+                for raw in chunk {
+                    renderer.render(raw.as_bytes(), &context, &mut out).unwrap();
+                    out.push(b'\n');
+                }
+                written += out.len();
+            }
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a measurement")]
+        let (rate, growth) = (bytes as f64 / best / 1e6, written as f64 / bytes as f64);
+        println!("{name}: {rate:.0} MB/s raw in, {growth:.2} out per in");
+    }
 }
