@@ -8,7 +8,6 @@ use crate::model::json::Record;
 
 use super::Context;
 use super::redact::Redacted;
-use super::time::utc_into;
 use super::write::Writer;
 
 /// Appends the record's own bytes.
@@ -41,20 +40,24 @@ fn meta(context: &Context<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"},\"record\":");
 }
 
+/// The source object's URL, as text inside quotes.
+pub(super) fn source(context: &Context<'_>, w: &mut Writer<'_>) {
+    w.escaped(context.bucket);
+    w.bytes(b"/");
+    w.escaped(context.key);
+}
+
 /// The members that say where a record comes from and what is known of its account.
 pub(super) fn members(context: &Context<'_>, w: &mut Writer<'_>, with_time: bool) {
     w.plain("repeat_key", context.repeat_key);
     w.plain("verdict", context.verdict);
-    w.plain("bucket", context.bucket);
-    w.plain("key", context.key);
+    w.key("source");
+    w.bytes(b"\"");
+    source(context, w);
+    w.bytes(b"\"");
     w.integer("record_number", i64::from(context.record_number));
     if with_time {
-        let mut text = Vec::with_capacity(24);
-        utc_into(context.hauled_at, &mut text);
-        w.key("hauled_at");
-        w.bytes(b"\"");
-        w.bytes(&text);
-        w.bytes(b"\"");
+        w.date("hauled_at", context.hauled_at);
     }
     w.key("account");
     w.bytes(b"{\"id\":\"");

@@ -64,6 +64,11 @@ impl<'p, 'o> Mapper<'p, 'o> {
         value.get(key)
     }
 
+    /// The list of resources, where it is one.
+    pub(super) fn resources(&self) -> Option<Value<'p>> {
+        self.fields.resources.filter(|value| value.kind() == Kind::Array && self.redacted.is_kept(*value))
+    }
+
     /// The JSON text of a string that is not empty and not too long.
     pub(super) fn text(&self, value: Option<Value<'p>>) -> Option<&'p str> {
         let value = value?;
@@ -109,22 +114,16 @@ impl<'p, 'o> Mapper<'p, 'o> {
         let (Some(value), Some(text)) = (value, self.text(value)) else { return false };
         let Some(millis) = time::parse_millis(text) else { return false };
         self.w.integer(key, millis);
-        self.put_date(key_dt, millis);
-        // Only a text that the members above give back is used up by them.
-        if time::is_canonical(text) {
-            self.mark(value);
-        }
+        self.w.date(key_dt, millis);
+        self.mark_time(value, text);
         true
     }
 
-    /// Writes a time of our own as text.
-    pub(super) fn put_date(&mut self, key: &str, millis: i64) {
-        let mut text = Vec::with_capacity(24);
-        time::utc_into(millis, &mut text);
-        self.w.key(key);
-        self.w.bytes(b"\"");
-        self.w.bytes(&text);
-        self.w.bytes(b"\"");
+    /// Marks a time as used, if the date that is written of it is its very text.
+    pub(super) fn mark_time(&mut self, value: Value<'p>, text: &str) {
+        if time::is_canonical(text) {
+            self.mark(value);
+        }
     }
 
     /// Writes a value as JSON text inside a string, and all that it holds is used.

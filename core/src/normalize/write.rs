@@ -4,6 +4,10 @@
 //! ASCII; string values are either *JSON text* (between quotes, taken from a parsed record, written as it
 //! stands) or *plain text* (escaped here). Invariant: what stands in the buffer is a prefix of valid JSON.
 
+use crate::model::json::plain_run;
+
+use super::time::utc_into;
+
 /// Appends JSON to a buffer.
 pub(super) struct Writer<'o> {
     out: &'o mut Vec<u8>,
@@ -44,6 +48,7 @@ impl<'o> Writer<'o> {
 
     /// Writes a key and its colon.
     pub(super) fn key(&mut self, key: &str) {
+        self.out.reserve(key.len() + 4);
         self.separate();
         self.out.push(b'"');
         self.out.extend_from_slice(key.as_bytes());
@@ -58,6 +63,7 @@ impl<'o> Writer<'o> {
 
     /// JSON text of a string, in quotes.
     pub(super) fn quoted(&mut self, json_text: &str) {
+        self.out.reserve(json_text.len() + 2);
         self.out.push(b'"');
         self.out.extend_from_slice(json_text.as_bytes());
         self.out.push(b'"');
@@ -88,6 +94,22 @@ impl<'o> Writer<'o> {
         integer_into(number, self.out);
     }
 
+    /// A member with a time in RFC 3339, from milliseconds since the epoch.
+    pub(super) fn date(&mut self, key: &str, millis: i64) {
+        self.key(key);
+        self.out.push(b'"');
+        utc_into(millis, self.out);
+        self.out.push(b'"');
+    }
+
+    /// A member with an integer in quotes.
+    pub(super) fn quoted_integer(&mut self, key: &str, number: i64) {
+        self.key(key);
+        self.out.push(b'"');
+        integer_into(number, self.out);
+        self.out.push(b'"');
+    }
+
     /// A member with a boolean.
     pub(super) fn boolean(&mut self, key: &str, value: bool) {
         self.key(key);
@@ -98,8 +120,8 @@ impl<'o> Writer<'o> {
 /// Appends plain text as JSON string text.
 pub(super) fn escape_into(text: &str, out: &mut Vec<u8>) {
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
-        let (before, after) = rest.split_at(at);
+    loop {
+        let (before, after) = rest.split_at(plain_run(rest));
         out.extend_from_slice(before);
         let Some((&byte, after)) = after.split_first() else { return };
         match byte {
@@ -117,7 +139,6 @@ pub(super) fn escape_into(text: &str, out: &mut Vec<u8>) {
         }
         rest = after;
     }
-    out.extend_from_slice(rest);
 }
 
 /// Appends an integer in decimal digits.

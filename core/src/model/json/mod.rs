@@ -13,6 +13,7 @@ mod scan;
 mod text;
 
 pub use path::{Path, PathError, Step};
+pub(crate) use text::plain_run;
 pub use text::{unescape, unescape_lossy};
 
 /// Containers within containers, at most. The deepest real record seen has 11; a limit keeps hostile nesting from growing the stack of open containers.
@@ -212,7 +213,10 @@ impl<'p> Value<'p> {
     pub fn key_is(self, name: &str) -> bool {
         match self.node() {
             Some(node) if node.key_escaped => unescape_lossy(self.key()) == name,
-            Some(_) => self.key() == name,
+            // Most keys differ in length already.
+            Some(node) => {
+                node.key_end.wrapping_sub(node.key_start) as usize == name.len() && self.key() == name
+            }
             None => false,
         }
     }

@@ -1,5 +1,6 @@
 //! The scanner behind [`super::Parser`]: text in, nodes out. Iterative, so hostile depth costs no stack.
 
+use super::text::plain_run;
 use super::{Kind, MAX_DEPTH, MAX_VALUES, Node, ParseError};
 
 /// One pass over one text.
@@ -204,7 +205,7 @@ impl<'a> Scan<'a> {
     fn string(&mut self) -> Result<bool, ParseError> {
         let mut escaped = false;
         loop {
-            self.skip_plain();
+            self.at += plain_run(self.bytes.get(self.at..).unwrap_or(&[]));
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -216,27 +217,6 @@ impl<'a> Scan<'a> {
                 }
                 _ => return Err(self.expected("the end of a string, without bare control characters")),
             }
-        }
-    }
-
-    /// Skips to the next quote, backslash or control character, eight bytes at a time.
-    fn skip_plain(&mut self) {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const HIGH: u64 = 0x8080_8080_8080_8080;
-        let zero_byte = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-        while let Some(chunk) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let word = u64::from_le_bytes(*chunk);
-            let found = zero_byte(word ^ (ONES * u64::from(b'"')))
-                | zero_byte(word ^ (ONES * u64::from(b'\\')))
-                | (word.wrapping_sub(ONES * 0x20) & !word & HIGH);
-            if found != 0 {
-                self.at += found.trailing_zeros() as usize / 8;
-                return;
-            }
-            self.at += 8;
-        }
-        while self.peek().is_some_and(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
-            self.at += 1;
         }
     }
 

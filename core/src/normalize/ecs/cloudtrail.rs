@@ -121,15 +121,13 @@ fn session_context<'p>(m: &mut Mapper<'p, '_>, context: Option<Value<'p>>) {
 fn date<'p>(m: &mut Mapper<'p, '_>, key: &str, value: Option<Value<'p>>) {
     let (Some(value), Some(text)) = (value, m.text(value)) else { return };
     let Some(millis) = time::parse_millis(text) else { return };
-    m.put_date(key, millis);
-    if time::is_canonical(text) {
-        m.mark(value);
-    }
+    m.w.date(key, millis);
+    m.mark_time(value, text);
 }
 
 /// Writes each resource once; the same ARN, account and type again says nothing new.
 fn resources(m: &mut Mapper<'_, '_>) {
-    let Some(resources) = m.fields.resources.filter(|value| m.redacted.is_kept(*value)) else { return };
+    let Some(resources) = m.resources() else { return };
     let mut seen = std::collections::HashSet::new();
     m.array("resources", |m| {
         for resource in resources.children() {
@@ -138,9 +136,10 @@ fn resources(m: &mut Mapper<'_, '_>) {
             let arn = arn.into_iter().find(|arn| m.text(*arn).is_some()).flatten();
             let rest = ["ARNPrefix", "accountId", "type"].map(|key| m.get(resource, key));
             let [prefix, account, kind] = rest;
-            let is_new = seen.insert([arn, prefix, account, kind].map(|value| m.text(value)));
-            if !is_new {
-                [arn, prefix, account, kind].into_iter().flatten().for_each(|value| m.mark(value));
+            let known = [arn, prefix, account, kind];
+            if !seen.insert(known.map(|value| m.text(value))) {
+                let repeated = known.into_iter().flatten().filter(|value| m.text(Some(*value)).is_some());
+                repeated.collect::<Vec<_>>().into_iter().for_each(|value| m.mark(value));
                 continue;
             }
             m.element(|m| {

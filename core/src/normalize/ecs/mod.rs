@@ -75,14 +75,12 @@ fn timestamp(m: &mut Mapper<'_, '_>) {
     for value in times.into_iter().flatten() {
         let Some(text) = m.text(Some(value)) else { continue };
         let Some(millis) = time::parse_millis(text) else { continue };
-        m.put_date("@timestamp", millis);
-        if time::is_canonical(text) {
-            m.mark(value);
-        }
+        m.w.date("@timestamp", millis);
+        m.mark_time(value, text);
         return;
     }
     let stamp = m.context.object_time;
-    m.put_date("@timestamp", stamp);
+    m.w.date("@timestamp", stamp);
 }
 
 fn event(m: &mut Mapper<'_, '_>) {
@@ -108,7 +106,7 @@ fn event(m: &mut Mapper<'_, '_>) {
     };
     m.w.string("outcome", &outcome);
     let hauled_at = m.context.hauled_at;
-    m.put_date("created", hauled_at);
+    m.w.date("created", hauled_at);
 }
 
 /// Writes an array of the words of a table's cell.

@@ -71,7 +71,7 @@ fn hosts<'p>(m: &Mapper<'p, '_>, source: Source<'p>) -> Vec<&'p str> {
     let address = source.address.filter(|name| !source.is_ip && name.contains('.') && !name.contains(' '));
     add(&mut names, address.filter(is_foreign));
     add(&mut names, m.text(m.get(m.fields.request_parameters, "computerName")));
-    if let Some(resources) = m.fields.resources.filter(|value| m.redacted.is_kept(*value)) {
+    if let Some(resources) = m.resources() {
         for resource in resources.children().take(MAX_NAMES) {
             let arn = m.text(m.get(Some(resource), "ARN")).filter(|arn| arn.contains(":instance/"));
             instance(&mut names, arn.and_then(|arn| arn.rsplit_once('/')).map(|(_, id)| id));

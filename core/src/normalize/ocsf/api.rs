@@ -29,7 +29,7 @@ pub(super) fn write(m: &mut Mapper<'_, '_>) {
 
 /// Writes `resources`, of those that have an ARN; the others are left to `unmapped`.
 pub(super) fn resources(m: &mut Mapper<'_, '_>) {
-    let Some(resources) = m.fields.resources.filter(|value| m.redacted.is_kept(*value)) else { return };
+    let Some(resources) = m.resources() else { return };
     m.array("resources", |m| {
         for resource in resources.children() {
             let Some(arn) = resource_arn(m, resource) else { continue };

@@ -5,9 +5,33 @@ use crate::normalize::classify::{Class, OcsfClass, classify};
 use crate::normalize::mapper::Mapper;
 use crate::normalize::{OcsfVersion, time};
 
-use super::{Header, actor, api, observe, target};
+use super::{ClassText, Header, actor, api, observe, target};
 
-const IAM: (i64, &str) = (3, "Identity & Access Management");
+/// Severity is always Informational, as in AWS's output: CloudTrail does not judge.
+macro_rules! class_text {
+    ($name:ident, $uid:literal, $class:literal, $category_uid:literal, $category:literal) => {
+        pub(super) const $name: &ClassText = &ClassText {
+            uid: $uid,
+            name: $class,
+            members: concat!(
+                "\"category_uid\":",
+                $category_uid,
+                ",\"category_name\":\"",
+                $category,
+                "\",\"class_uid\":",
+                $uid,
+                ",\"class_name\":\"",
+                $class,
+                "\",\"severity_id\":1,\"severity\":\"Informational\""
+            ),
+        };
+    };
+}
+class_text!(API_ACTIVITY, 6003, "API Activity", 6, "Application Activity");
+class_text!(ACCOUNT_CHANGE, 3001, "Account Change", 3, "Identity & Access Management");
+class_text!(AUTHENTICATION, 3002, "Authentication", 3, "Identity & Access Management");
+class_text!(DETECTION_FINDING, 2004, "Detection Finding", 2, "Findings");
+class_text!(BASE_EVENT, 0, "Base Event", 0, "Uncategorized");
 
 /// Writes an API Activity, Account Change or Authentication event, up to `unmapped`. `false` when the record
 /// lacks what its class requires; what was written is then void.
@@ -46,14 +70,7 @@ pub(super) fn write(m: &mut Mapper<'_, '_>, version: OcsfVersion) -> bool {
 
 /// Writes a Base Event, up to `unmapped`.
 pub(super) fn write_base(m: &mut Mapper<'_, '_>, version: OcsfVersion) {
-    let header = Header {
-        class_uid: 0,
-        class_name: "Base Event",
-        category_uid: 0,
-        category_name: "Uncategorized",
-        activity_id: 99,
-        activity: "Other",
-    };
+    let header = Header { class: BASE_EVENT, activity_id: 99, activity: "Other" };
     m.w.bytes(b"{");
     let name = m.text(m.fields.event_name).or(m.text(m.fields.event_type)).unwrap_or("Other");
     write_header(m, &header, name);
@@ -78,25 +95,18 @@ fn header(m: &Mapper<'_, '_>, class: Class) -> Header {
         Some(true) => 2,
         _ => 99,
     });
-    let (class_uid, class_name, category, captions): (_, _, _, &[&str]) = match class.ocsf {
-        OcsfClass::Api => (6003, "API Activity", (6, "Application Activity"), &API),
-        OcsfClass::Account => (3001, "Account Change", IAM, &ACCOUNT),
-        OcsfClass::Authentication => (3002, "Authentication", IAM, &AUTHENTICATION),
+    let (text, captions): (_, &[&str]) = match class.ocsf {
+        OcsfClass::Api => (API_ACTIVITY, &API_CAPTIONS),
+        OcsfClass::Account => (ACCOUNT_CHANGE, &ACCOUNT_CAPTIONS),
+        OcsfClass::Authentication => (AUTHENTICATION, &AUTHENTICATION_CAPTIONS),
     };
     let activity = captions.get(usize::from(activity_id).wrapping_sub(1)).copied().unwrap_or("Other");
-    Header {
-        class_uid,
-        class_name,
-        category_uid: category.0,
-        category_name: category.1,
-        activity_id,
-        activity,
-    }
+    Header { class: text, activity_id, activity }
 }
 
 /// Captions of the activities, from 1.
-const API: [&str; 4] = ["Create", "Read", "Update", "Delete"];
-const ACCOUNT: [&str; 11] = [
+const API_CAPTIONS: [&str; 4] = ["Create", "Read", "Update", "Delete"];
+const ACCOUNT_CAPTIONS: [&str; 11] = [
     "Create",
     "Enable",
     "Password Change",
@@ -109,42 +119,37 @@ const ACCOUNT: [&str; 11] = [
     "MFA Factor Enable",
     "MFA Factor Disable",
 ];
-const AUTHENTICATION: [&str; 1] = ["Logon"];
+const AUTHENTICATION_CAPTIONS: [&str; 1] = ["Logon"];
 
 /// Writes class, category, activity, type and severity. Of an activity that the schema does not know, the name
 /// is the event's own, as in AWS's output.
 pub(super) fn write_header(m: &mut Mapper<'_, '_>, header: &Header, name: &str) {
     let w = &mut m.w;
+    w.separate();
+    w.bytes(header.class.members.as_bytes());
     w.integer("activity_id", i64::from(header.activity_id));
     w.string("activity_name", if header.activity_id == 99 { name } else { header.activity });
-    w.integer("category_uid", header.category_uid);
-    w.string("category_name", header.category_name);
-    w.integer("class_uid", header.class_uid);
-    w.string("class_name", header.class_name);
-    w.integer("type_uid", header.class_uid * 100 + i64::from(header.activity_id));
+    w.integer("type_uid", header.class.uid * 100 + i64::from(header.activity_id));
     w.key("type_name");
     w.bytes(b"\"");
-    w.bytes(header.class_name.as_bytes());
+    w.bytes(header.class.name.as_bytes());
     w.bytes(b": ");
     w.bytes(header.activity.as_bytes());
     w.bytes(b"\"");
-    w.integer("severity_id", 1);
-    w.string("severity", "Informational");
 }
 
 /// Writes `metadata`.
 pub(super) fn metadata(m: &mut Mapper<'_, '_>, version: OcsfVersion) {
     m.object("metadata", |m| {
         m.w.string("version", version.as_str());
-        m.w.json("profiles", r#"["cloud","datetime"]"#);
+        m.w.bytes(br#","profiles":["cloud","datetime"]"#);
         m.put_first("uid", &[m.fields.event_id, m.fields.aggregated_id]);
         m.put("event_code", m.fields.event_type);
         let hauled_at = m.context.hauled_at;
         m.w.integer("processed_time", hauled_at);
-        m.put_date("processed_time_dt", hauled_at);
+        m.w.date("processed_time_dt", hauled_at);
         m.object("product", |m| {
-            m.w.string("name", "CloudTrail");
-            m.w.string("vendor_name", "AWS");
+            m.w.bytes(br#""name":"CloudTrail","vendor_name":"AWS""#);
             m.put("version", m.fields.event_version);
             m.object("feature", |m| {
                 if !m.put("name", m.fields.event_category) {

@@ -24,14 +24,7 @@ pub(super) fn write(m: &mut Mapper<'_, '_>, version: OcsfVersion) -> bool {
         Some("End") => (3, "Close"),
         _ => (99, "Other"),
     };
-    let header = Header {
-        class_uid: 2004,
-        class_name: "Detection Finding",
-        category_uid: 2,
-        category_name: "Findings",
-        activity_id,
-        activity,
-    };
+    let header = Header { class: event::DETECTION_FINDING, activity_id, activity };
     m.w.bytes(b"{");
     event::write_header(m, &header, m.text(state).unwrap_or("Other"));
     event::metadata(m, version);

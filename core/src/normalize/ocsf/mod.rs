@@ -18,17 +18,23 @@ mod target;
 use crate::model::json::{Record, Value};
 
 use super::mapper::Mapper;
-use super::{Context, OcsfVersion, Refusal, Scratch};
+use super::{Context, OcsfVersion, Refusal, Scratch, envelope};
 
-/// What the record says about an event's class.
+/// The class and activity of an event.
 #[derive(Debug, Clone, Copy)]
 struct Header {
-    class_uid: i64,
-    class_name: &'static str,
-    category_uid: i64,
-    category_name: &'static str,
+    class: &'static ClassText,
     activity_id: u8,
     activity: &'static str,
+}
+
+/// What every event of a class says of it.
+#[derive(Debug)]
+struct ClassText {
+    uid: i64,
+    name: &'static str,
+    /// The members that never change.
+    members: &'static str,
 }
 
 /// Appends one event, or nothing when the record is refused.
@@ -64,10 +70,11 @@ fn own_members(m: &mut Mapper<'_, '_>) {
     let context = m.context;
     m.w.plain("trailhaul.repeat_key", context.repeat_key);
     m.w.plain("trailhaul.verdict", context.verdict);
-    m.w.plain("trailhaul.bucket", context.bucket);
-    m.w.plain("trailhaul.key", context.key);
-    m.w.key("trailhaul.record_number");
-    m.w.quoted(itoa(context.record_number).as_str());
+    m.w.key("trailhaul.source");
+    m.w.bytes(b"\"");
+    envelope::source(context, &mut m.w);
+    m.w.bytes(b"\"");
+    m.w.quoted_integer("trailhaul.record_number", i64::from(context.record_number));
     if event::time(m).is_none() {
         m.w.string("trailhaul.time_from", "object");
     }
@@ -86,10 +93,6 @@ fn own_members(m: &mut Mapper<'_, '_>) {
         m.w.escaped(value);
         m.w.bytes(b"\"");
     }
-}
-
-fn itoa(number: u32) -> String {
-    number.to_string()
 }
 
 /// Whether a text is an address as the schema's `ip_t` wants it: at most 40 characters, no leading zeros.

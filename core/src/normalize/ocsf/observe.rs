@@ -47,7 +47,7 @@ fn target_name<'p>(m: &Mapper<'p, '_>, class: OcsfClass) -> Option<&'p str> {
 }
 
 fn resources(m: &mut Mapper<'_, '_>) {
-    let Some(resources) = m.fields.resources.filter(|value| m.redacted.is_kept(*value)) else { return };
+    let Some(resources) = m.resources() else { return };
     let with_arn = resources.children().filter_map(|resource| resource_arn(m, resource)).take(MAX_RESOURCES);
     for arn in with_arn.collect::<Vec<_>>() {
         if let Some(uid) = m.text(Some(arn)) {
