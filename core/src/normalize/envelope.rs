@@ -23,14 +23,20 @@ pub(super) fn verbatim(raw: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `{"trailhaul":{…},"record":…}` with the record's own bytes, but for what is redacted.
-pub(super) fn wrap(record: Record<'_>, redacted: &Redacted, context: &Context<'_>, out: &mut Vec<u8>) {
+/// Appends `{"trailhaul":{…},"record":…}` with the record's own bytes.
+pub(super) fn wrap_verbatim(raw: &[u8], context: &Context<'_>, out: &mut Vec<u8>) {
     meta(context, out);
-    if redacted.any() {
-        redacted.write(record.root(), out);
-    } else {
-        verbatim(record.text().as_bytes(), out);
+    verbatim(raw, out);
+    out.push(b'}');
+}
+
+/// The same of a parsed record, but for what is redacted.
+pub(super) fn wrap(record: Record<'_>, redacted: &Redacted, context: &Context<'_>, out: &mut Vec<u8>) {
+    if !redacted.any() {
+        return wrap_verbatim(record.text().as_bytes(), context, out);
     }
+    meta(context, out);
+    redacted.write(record.root(), out);
     out.push(b'}');
 }
 

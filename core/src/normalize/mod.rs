@@ -159,6 +159,8 @@ pub struct Renderer {
     redaction: Redaction,
     parser: Parser,
     scratch: Scratch,
+    /// Records are known to be valid JSON.
+    trusting: bool,
 }
 
 /// Buffers that live from record to record.
@@ -175,7 +177,13 @@ impl Renderer {
         if format == Format::Raw && !redaction.is_empty() {
             return Err(RedactionError::Verbatim);
         }
-        Ok(Self { format, redaction, parser: Parser::new(), scratch: Scratch::default() })
+        Ok(Self { format, redaction, parser: Parser::new(), scratch: Scratch::default(), trusting: false })
+    }
+
+    /// The same for records that are known to be JSON objects, as those of a [`crate::decode::Chunk`] are: an
+    /// envelope does not check them again.
+    pub fn trusting(self) -> Self {
+        Self { trusting: true, ..self }
     }
 
     /// The format that it renders.
@@ -185,13 +193,18 @@ impl Renderer {
 
     /// Whether rendering needs the record parsed; raw does not.
     pub fn needs_parse(&self) -> bool {
-        self.format != Format::Raw
+        match self.format {
+            Format::Raw => false,
+            Format::RawMeta => !self.trusting || !self.redaction.is_empty(),
+            Format::Ocsf(_) | Format::Ecs => true,
+        }
     }
 
     /// Appends the line of one record, or nothing when it is refused.
     pub fn render(&mut self, raw: &[u8], context: &Context<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         match self.format {
             Format::Raw => envelope::verbatim(raw, out),
+            Format::RawMeta if !self.needs_parse() => envelope::wrap_verbatim(raw, context, out),
             Format::RawMeta | Format::Ocsf(_) | Format::Ecs => {
                 let record = self.parser.parse(raw)?;
                 render(self.format, &self.redaction, &mut self.scratch, record, context, out)?;

@@ -209,6 +209,22 @@ impl Redaction {
         paths.iter().try_for_each(|path| self.path(path, action))
     }
 
+    /// Adds the rules of one line of configuration: `sourceIPAddress`, `mask sourceIPAddress`, `hash identities`,
+    /// `credentials`. Without an action values are dropped. A word that is a set's name is the set.
+    pub fn rule(&mut self, text: &str) -> Result<(), RedactionError> {
+        let (action, subject) = match text.trim().split_once(char::is_whitespace) {
+            Some(("drop", rest)) => (Action::Drop, rest.trim_start()),
+            Some(("mask", rest)) => (Action::Mask, rest.trim_start()),
+            Some(("hash", rest)) => (Action::Hash, rest.trim_start()),
+            _ => (Action::Drop, text.trim()),
+        };
+        if SETS.iter().any(|(name, _)| *name == subject) {
+            self.set(subject, action)
+        } else {
+            self.path(subject, action)
+        }
+    }
+
     /// Whether there is no rule.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
@@ -402,6 +418,12 @@ mod tests {
             redaction.set(name, Action::Drop).unwrap();
             assert!(redaction.describe().contains(&format!("drop {}", paths[0])));
         }
+        for rule in ["mask  a.b", "credentials", " hash identities ", "drop x"] {
+            redaction.key = Some(HashKey::new([9; 32]));
+            redaction.rule(rule).unwrap();
+        }
+        assert!(redaction.rule("hide a").is_err());
+        assert!(redaction.describe().ends_with("hash responseElements.assumedRoleUser, drop x"));
         assert!(!format!("{:?}", HashKey::new([9; 32])).contains('9'));
     }
 }
