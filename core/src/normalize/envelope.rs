@@ -55,7 +55,7 @@ pub(super) fn source(context: &Context<'_>, w: &mut Writer<'_>) {
 
 /// The members that say where a record comes from and what is known of its account.
 pub(super) fn members(context: &Context<'_>, w: &mut Writer<'_>, with_time: bool) {
-    w.plain("repeat_key", context.repeat_key);
+    w.repeat_key("repeat_key", &context.repeat_key);
     w.plain("verdict", context.verdict);
     w.key("source");
     w.bytes(b"\"");

@@ -116,7 +116,7 @@ pub struct Context<'a> {
     /// The record's number within its object, from 0.
     pub record_number: u32,
     /// With which a consumer drops a repeat without dropping a conflict.
-    pub repeat_key: &'a str,
+    pub repeat_key: RepeatKey<'a>,
     /// The object's verdict as known when the record is shipped.
     pub verdict: &'a str,
     /// When the record was hauled.
@@ -125,6 +125,30 @@ pub struct Context<'a> {
     pub object_time: i64,
     /// What the configuration or discovery knows of the account.
     pub enrichment: Option<&'a AccountInfo>,
+}
+
+/// With which a consumer drops a repeat without dropping a conflict: two deliveries of one event have the same
+/// key, two events with one id have not. Its text is `ACCOUNT/ID/CONTENT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RepeatKey<'a> {
+    /// The account of the object's key.
+    pub account: AccountId,
+    /// The event's id; empty where it has none.
+    pub id: &'a str,
+    /// The hash of account and id, or of what stands in for the id: written where there is none.
+    pub id_hash: u128,
+    /// The keyed hash of the record's bytes.
+    pub content: u128,
+}
+
+impl fmt::Display for RepeatKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.id.is_empty() {
+            write!(f, "{}/{:032x}/{:032x}", self.account, self.id_hash, self.content)
+        } else {
+            write!(f, "{}/{}/{:032x}", self.account, self.id, self.content)
+        }
+    }
 }
 
 /// What is known of an account; values are plain text.

@@ -6,6 +6,7 @@
 
 use crate::model::json::plain_run;
 
+use super::RepeatKey;
 use super::time::utc_into;
 
 /// Appends JSON to a buffer.
@@ -110,6 +111,26 @@ impl<'o> Writer<'o> {
         self.out.push(b'"');
     }
 
+    /// A member with the text of a repeat key.
+    pub(super) fn repeat_key(&mut self, key: &str, repeat: &RepeatKey<'_>) {
+        self.key(key);
+        self.out.push(b'"');
+        let account = repeat.account.as_u64();
+        // An account has twelve digits; one more in front keeps the leading zeros.
+        let start = self.out.len();
+        integer_into(i64::try_from(account).unwrap_or(0) + 1_000_000_000_000, self.out);
+        self.out.remove(start);
+        self.out.push(b'/');
+        if repeat.id.is_empty() {
+            hex_into(repeat.id_hash, self.out);
+        } else {
+            escape_into(repeat.id, self.out);
+        }
+        self.out.push(b'/');
+        hex_into(repeat.content, self.out);
+        self.out.push(b'"');
+    }
+
     /// A member with a boolean.
     pub(super) fn boolean(&mut self, key: &str, value: bool) {
         self.key(key);
@@ -138,6 +159,15 @@ pub(super) fn escape_into(text: &str, out: &mut Vec<u8>) {
             }
         }
         rest = after;
+    }
+}
+
+/// Appends 32 hex digits.
+fn hex_into(number: u128, out: &mut Vec<u8>) {
+    for byte in number.to_be_bytes() {
+        for digit in [byte >> 4, byte & 15] {
+            out.push(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
+        }
     }
 }
 
@@ -173,6 +203,15 @@ mod tests {
             escape_into(&text, &mut out);
             out.push(b'"');
             prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+
+        #[test]
+        fn a_repeat_key_reads_as_it_displays(account in 0..1_000_000_000_000_u64, id in "[a-zA-Z0-9-]{0,40}", hashes in any::<(u128, u128)>()) {
+            let account = crate::model::AccountId::from_u64(account).unwrap();
+            let key = RepeatKey { account, id: &id, id_hash: hashes.0, content: hashes.1 };
+            let mut out = Vec::new();
+            Writer::new(&mut out).repeat_key("k", &key);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), format!(",\"k\":\"{key}\""));
         }
 
         #[test]

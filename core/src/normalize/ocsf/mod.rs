@@ -68,7 +68,7 @@ pub(super) fn render(
 /// `unmapped`, so that a consumer finds each by one name, in a map of strings too.
 fn own_members(m: &mut Mapper<'_, '_>) {
     let context = m.context;
-    m.w.plain("trailhaul.repeat_key", context.repeat_key);
+    m.w.repeat_key("trailhaul.repeat_key", &context.repeat_key);
     m.w.plain("trailhaul.verdict", context.verdict);
     m.w.key("trailhaul.source");
     m.w.bytes(b"\"");

@@ -25,7 +25,12 @@ pub(super) fn context(enrichment: Option<&AccountInfo>) -> Context<'_> {
         bucket: "s3://org-trail",
         key: "AWSLogs/111122223333/CloudTrail/us-east-2/2015/08/01/111122223333_CloudTrail_us-east-2_20150801T0210Z_Mu0KsOhtH1ar15ZZ.json.gz",
         record_number: 7,
-        repeat_key: "111122223333/6f2b1c3e-0000-4000-8000-000000000001/00112233445566778899aabbccddeeff",
+        repeat_key: RepeatKey {
+            account: AccountId::from_u64(111_122_223_333).unwrap(),
+            id: "6f2b1c3e-0000-4000-8000-000000000001",
+            id_hash: 1,
+            content: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff,
+        },
         verdict: "pending",
         hauled_at: 1_438_395_123_456,
         object_time: 1_438_395_000_000,
