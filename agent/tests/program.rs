@@ -38,9 +38,7 @@ fn a_valid_configuration_is_explained() {
     let output = check("local.yaml", &[], &[]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = stdout(&output);
-    for word in
-        ["copied", "archive (home)", "journal/ (sink archive, 16 lanes)", "the beginning", "warning: "]
-    {
+    for word in ["copied", "archive (home)", "journal/ (sink archive, 16 lanes)", "beginning", "warning: "] {
         assert!(text.contains(word), "{word} is not in\n{text}");
     }
     assert_eq!(stderr(&output), "");

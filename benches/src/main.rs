@@ -21,6 +21,8 @@ struct Options {
     rounds: usize,
     megabytes: usize,
     data: Option<PathBuf>,
+    /// Only the stages whose name holds this.
+    only: String,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -30,19 +32,20 @@ fn main() -> anyhow::Result<()> {
         None => data::synthetic(options.megabytes * 1_000_000)?,
     };
     let mut stages = Stages::new(objects)?;
-    let rows = measure(&mut stages, options.rounds)?;
+    let rows = measure(&mut stages, options.rounds, &options.only)?;
     print(&stages, &rows, options.rounds)
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Options> {
-    let mut options = Options { rounds: 9, megabytes: 100, data: None };
+    let mut options = Options { rounds: 9, megabytes: 100, data: None, only: String::new() };
     while let Some(arg) = args.next() {
         let value = args.next().with_context(|| format!("{arg} needs a value"))?;
         match arg.as_str() {
             "--rounds" => options.rounds = value.parse().context("--rounds is not a number")?,
             "--megabytes" => options.megabytes = value.parse().context("--megabytes is not a number")?,
             "--data" => options.data = Some(value.into()),
-            _ => bail!("unknown option {arg}; there are --rounds N, --megabytes N, --data DIR"),
+            "--only" => options.only = value,
+            _ => bail!("unknown option {arg}; there are --rounds N, --megabytes N, --data DIR, --only STAGE"),
         }
     }
     if options.rounds == 0 {

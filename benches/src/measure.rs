@@ -16,11 +16,12 @@ pub(crate) struct Row {
     pub(crate) of_bound: f64,
 }
 
-/// Runs every stage `rounds` times, in turns, after one round to warm up.
-pub(crate) fn measure(stages: &mut Stages, rounds: usize) -> anyhow::Result<Vec<Row>> {
-    let mut times = vec![Vec::with_capacity(rounds); Stage::ALL.len()];
+/// Runs every stage whose name holds `only` (and the empty text stands in all) `rounds` times, in turns, after one round to warm up.
+pub(crate) fn measure(stages: &mut Stages, rounds: usize, only: &str) -> anyhow::Result<Vec<Row>> {
+    let chosen: Vec<Stage> = Stage::ALL.into_iter().filter(|stage| stage.name().contains(only)).collect();
+    let mut times = vec![Vec::with_capacity(rounds); chosen.len()];
     for round in 0..=rounds {
-        for (stage, times) in Stage::ALL.iter().zip(&mut times) {
+        for (stage, times) in chosen.iter().zip(&mut times) {
             let start = cpu_seconds();
             stages.run(*stage)?;
             let spent = cpu_seconds() - start;
@@ -29,9 +30,9 @@ pub(crate) fn measure(stages: &mut Stages, rounds: usize) -> anyhow::Result<Vec<
             }
         }
     }
-    let bound = Stage::ALL.iter().zip(&times).find(|(stage, _)| **stage == Stage::Bound);
+    let bound = chosen.iter().zip(&times).find(|(stage, _)| **stage == Stage::Bound);
     let bound = bound.map(|(_, times)| times.clone()).unwrap_or_default();
-    let rows = Stage::ALL.iter().zip(times).map(|(stage, times)| {
+    let rows = chosen.iter().zip(times).map(|(stage, times)| {
         let ratios = times.iter().zip(&bound).map(|(time, bound)| time / bound).collect();
         Row { name: stage.name(), seconds: median(times), of_bound: median(ratios) }
     });

@@ -33,7 +33,7 @@ pub fn config_yaml(organization: &Organization, options: &ConfigOptions<'_>) -> 
     }
     out.push_str("trails:\n");
     let mut places = BTreeSet::new();
-    for trail in &organization.trails {
+    for (index, trail) in organization.trails.iter().enumerate() {
         // Two trails may write to one place; to a hauler it is one.
         if !places.insert((&trail.bucket, &trail.prefix)) {
             continue;
@@ -42,7 +42,7 @@ pub fn config_yaml(organization: &Organization, options: &ConfigOptions<'_>) -> 
             Carries::Owner => "owner",
             Carries::Organization => "organization",
         };
-        let _ = writeln!(out, "  - name: {}", trail.bucket);
+        let _ = writeln!(out, "  - name: {}", name(&trail.name, index));
         let _ = writeln!(out, "    bucket: file://{root}/buckets/{}", trail.bucket);
         if !trail.prefix.is_empty() {
             let _ = writeln!(out, "    prefix: {}", trail.prefix);
@@ -65,6 +65,13 @@ pub fn config_yaml(organization: &Organization, options: &ConfigOptions<'_>) -> 
     }
     let _ = write!(out, "state:\n  path: {root}/state\nadmin:\n  listen: off\n");
     out
+}
+
+/// A name as the configuration wants it: of a-z, 0-9 and -, at most 40 characters, unique by its number.
+fn name(trail: &str, index: usize) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let short: String = trail.chars().take(30).map(plain).collect();
+    format!("{short}-{index}")
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod digests;
 pub mod model;
 pub mod org;
 pub mod records;
+pub mod replay;
 pub mod reread;
 pub mod rng;
 pub mod tamper;

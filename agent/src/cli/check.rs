@@ -6,10 +6,11 @@
 use serde_json::{Value, json};
 
 use crate::config::{
-    Accounts, Carries, Config, IntegrityMode, Origin, Problems, Role, RoleTarget, Sink, Target, Trail,
-    Trails, show_duration, show_size,
+    Accounts, Carries, Config, IntegrityMode, Role, RoleTarget, Sink, Target, Trail, Trails, show_duration,
+    show_size,
 };
 
+use super::load::load;
 use super::output::table;
 use super::{ExitCode, Global, Output};
 
@@ -22,48 +23,17 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(_args: &Args, global: &Global, output: &mut Output) -> ExitCode {
-    match super::load(global) {
-        Ok(config) => {
-            let warnings = warnings(&config);
-            if output.is_json() {
-                output.json(&describe(&config, &warnings));
-            } else {
-                output.text(&summary(&config, &warnings));
-            }
-            ExitCode::Good
-        }
-        Err(problems) => {
-            report(&problems, output);
-            ExitCode::Configuration
-        }
+    let config = match load(global, output) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let warnings = warnings(&config);
+    if output.is_json() {
+        output.json(&describe(&config, &warnings));
+    } else {
+        output.text(&summary(&config, &warnings));
     }
-}
-
-/// Shows every problem: as JSON among the results, as text with the trouble.
-pub(super) fn report(problems: &Problems, output: &mut Output) {
-    if !output.is_json() {
-        output.trouble(&problems.to_string());
-        return;
-    }
-    let list: Vec<Value> = problems
-        .list()
-        .iter()
-        .map(|problem| {
-            let (line, column, variable) = match &problem.origin {
-                Origin::File { line, column } => (Some(*line), Some(*column), None),
-                Origin::Variable(name) => (None, None, Some(name)),
-                Origin::Whole => (None, None, None),
-            };
-            json!({
-                "key": problem.key,
-                "line": line,
-                "column": column,
-                "variable": variable,
-                "message": problem.message,
-            })
-        })
-        .collect();
-    output.json(&json!({ "valid": false, "problems": list }));
+    ExitCode::Good
 }
 
 fn summary(config: &Config, warnings: &[String]) -> String {

@@ -7,15 +7,17 @@
 mod check;
 mod completions;
 mod exit;
+mod load;
 mod output;
+mod run;
 mod schema;
+mod status;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::{Config, Problems};
 use crate::telemetry::{self, LogFormat};
 
 pub use exit::ExitCode;
@@ -88,7 +90,9 @@ pub enum LogForm {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
     Check(check::Args),
+    Status(status::Args),
     Schema(schema::Args),
     Completions(completions::Args),
 }
@@ -113,22 +117,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         return ExitCode::Usage;
     }
     let code = match &cli.command {
+        Command::Run(args) => run::run(args, &cli.global, &mut output),
+        Command::Status(args) => status::run(args, &cli.global, &mut output),
         Command::Check(args) => check::run(args, &cli.global, &mut output),
         Command::Schema(args) => schema::run(args, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),
     };
     code.max(output.finish())
-}
-
-/// Loads the configuration with the process's environment.
-pub(crate) fn load(global: &Global) -> Result<Config, Problems> {
-    let mut variables = Vec::new();
-    for (name, value) in std::env::vars_os() {
-        let Ok(name) = name.into_string() else { continue };
-        if name.starts_with("TRAILHAUL__") {
-            let value = value.into_string().map_err(|_| Problems::not_text(&global.config, &name))?;
-            variables.push((name, value));
-        }
-    }
-    Config::load_with(&global.config, &|name| std::env::var(name).ok(), &variables)
 }

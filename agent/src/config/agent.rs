@@ -138,9 +138,10 @@ pub(super) const INTEGRITY: &[Key] = &[
 
 pub(super) const STATE: &[Key] = &[
     Key::with_default("path", Kind::Text(Form::Path), "/var/lib/trailhaul", "The state folder."),
+    // A day folder is listed for the last time after 31 days: what is forgotten before would be found again.
     Key::with_default(
         "retention",
-        Kind::Duration(seconds(DAY), seconds(400 * DAY)),
+        Kind::Duration(seconds(32 * DAY), seconds(400 * DAY)),
         "45d",
         "How long objects found and done are remembered one by one.",
     ),

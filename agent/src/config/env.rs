@@ -110,7 +110,11 @@ pub(super) fn override_with(tree: &mut Node, variables: &[(String, String)], pro
     for (key, name) in found {
         let Some((_, value)) = variables.iter().find(|(known, _)| *known == name) else { continue };
         let parts: Vec<&str> = key.split('.').collect();
-        let message = if value.len() > MAX_VALUE {
+        let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+        let message = if !name.bytes().all(plain) {
+            // Two names that differ in case alone would be one key, and either could win.
+            Some("not a name that is read; write it in capitals")
+        } else if value.len() > MAX_VALUE {
             Some("value is longer than 64 KiB")
         } else if parts.len() >= MAX_DEPTH || parts.iter().any(|part| part.is_empty()) {
             Some("not a key; write the parts of its path joined by __")

@@ -133,7 +133,13 @@ impl Config {
             .map_err(|problems| Problems::new(path, problems))
     }
 
-    /// Parses a configuration's text; relative paths start at `base`.
+    /// Reads a configuration from its text, for tests and tools that have no file; relative paths start at
+    /// `base`, which must be absolute.
+    pub fn from_text(text: &str, base: &Path) -> Result<Self, Problems> {
+        let name = Path::new("configuration");
+        Self::parse(text, base, &|_| None, &[], Features::Built).map_err(|found| Problems::new(name, found))
+    }
+
     fn parse(
         text: &str,
         base: &Path,
@@ -156,11 +162,11 @@ impl Config {
         let draft = build(&tree, &cx);
         let complete = problems.is_empty() && cx.is_clean();
         problems.extend(cx.into_problems());
-        if let Some(config) = &draft {
-            problems.extend(rules::check(config, &tree, complete));
+        if let Some(draft) = &draft {
+            problems.extend(rules::check(draft, &tree, complete));
         }
         match draft {
-            Some(config) if problems.is_empty() => Ok(config),
+            Some(draft) if problems.is_empty() => Ok(draft.config),
             _ => Err(problems),
         }
     }
@@ -174,15 +180,23 @@ impl Config {
     }
 }
 
-/// Reads every area. Where one cannot be read, its problems are noted and its defaults stand in (for trails and
-/// sinks: those that could be read), so that the rules still see the rest; such a draft is never handed out.
-fn build(tree: &Node, cx: &Context) -> Option<Config> {
+/// What could be read. Where an area could not, its problems are noted and its defaults stand in (for trails and
+/// sinks: those that could be read), so that the rules still see the rest. A draft with problems is never handed
+/// out.
+#[derive(Debug)]
+struct Draft {
+    config: Config,
+    /// The places in the file's list of the trails that could be read.
+    rows: Vec<usize>,
+}
+
+fn build(tree: &Node, cx: &Context) -> Option<Draft> {
     let root = Section::open(&Item { node: tree, path: String::new() }, ROOT, cx)?;
     let organization = root.group("organization", organization::KEYS).and_then(|s| organization::build(&s));
-    let trails = trails::build(&root, organization.as_ref());
+    let (trails, rows) = trails::build(&root, organization.as_ref());
     let start = root.read("start", value::start).unwrap_or(Start::Beginning);
     let no_organization = || organization::build(&Section::absent("organization", organization::KEYS, cx));
-    Some(Config {
+    let config = Config {
         organization: organization.or_else(no_organization)?,
         trails,
         start,
@@ -195,7 +209,8 @@ fn build(tree: &Node, cx: &Context) -> Option<Config> {
         tail: area(&root, "tail", agent::TAIL, agent::tail)?,
         state: area(&root, "state", agent::STATE, agent::state)?,
         admin: area(&root, "admin", agent::ADMIN, agent::admin)?,
-    })
+    };
+    Some(Draft { config, rows })
 }
 
 fn area<T>(

@@ -1,27 +1,29 @@
 //! What only the whole configuration can tell: places that overlap, homes, names, memory.
 //!
 //! In: the validated parts and the tree (for positions). Out: problems. Every rule looks at everything, so one
-//! run reports all of them.
+//! run reports all of them. Messages name keys and never repeat values, which may have come from the
+//! environment.
 
 use std::collections::HashMap;
 
 use super::memory::memory_needed;
-use super::problem::{Origin, Problem};
+use super::problem::{MOST, Origin, Problem};
 use super::sinks::Target;
-use super::trails::Trails;
 use super::value::{Place, show_size};
 use super::yaml::{Node, Value};
-use super::{Config, Sink};
+use super::{Config, Draft, Sink, Trail};
 
 /// Checks a configuration; one that is not `complete` only for what is there, not for what may be missing.
-pub(super) fn check(config: &Config, tree: &Node, complete: bool) -> Vec<Problem> {
-    let mut rules = Rules { tree, problems: Vec::new() };
-    rules.trail_names(config);
+pub(super) fn check(draft: &Draft, tree: &Node, complete: bool) -> Vec<Problem> {
+    let config = &draft.config;
+    let mut rules = Rules { tree, trails: trail_keys(draft), problems: Vec::new() };
+    rules.trails();
     rules.own_tail(config);
     rules.same_place(config);
     rules.state_apart(config);
     rules.one_home(config, complete);
     rules.one_console(config);
+    rules.remembered(config);
     if complete {
         rules.regions(config);
         rules.memory(config);
@@ -31,52 +33,49 @@ pub(super) fn check(config: &Config, tree: &Node, complete: bool) -> Vec<Problem
 
 struct Rules<'a> {
     tree: &'a Node,
+    /// Every trail that could be read, with its key (`trails[3]`).
+    trails: Vec<(String, &'a Trail)>,
     problems: Vec<Problem>,
 }
 
 impl Rules<'_> {
-    fn trail_names(&mut self, config: &Config) {
-        let Trails::Listed(trails) = &config.trails else { return };
-        let mut seen: HashMap<&str, usize> = HashMap::new();
-        for (index, trail) in trails.iter().enumerate() {
-            if let Some(first) = seen.insert(&trail.name, index) {
-                let message =
-                    format!("{:?} is also the name of trails[{first}]; give each its own", trail.name);
-                self.add(&format!("trails[{index}].name"), message);
+    fn trails(&mut self) {
+        let mut names: HashMap<&str, &str> = HashMap::new();
+        let mut places: HashMap<&Place, Vec<(&str, &Trail)>> = HashMap::new();
+        let mut found = Vec::new();
+        for (key, trail) in &self.trails {
+            if let Some(first) = names.insert(&trail.name, key) {
+                let message = format!("is also the name of {first}; give each its own");
+                found.push((format!("{key}.name"), message));
             }
-        }
-        let mut places: HashMap<&Place, Vec<usize>> = HashMap::new();
-        for (index, trail) in trails.iter().enumerate() {
             let others = places.entry(&trail.place).or_default();
-            let twin = others.iter().find(|&&other| {
-                trails.get(other).is_some_and(|other| !other.families.is_disjoint(&trail.families))
-            });
-            if let Some(first) = twin {
-                let message =
-                    format!("is also the place of trails[{first}]; every object would be found twice");
-                self.add(&format!("trails[{index}].bucket"), message);
-            }
-            // Each family has one trail of a place at most, so this stays as short as the list of families.
-            if twin.is_none() {
-                others.push(index);
+            let twin = others.iter().find(|(_, other)| !other.families.is_disjoint(&trail.families));
+            if let Some((first, _)) = twin {
+                let message = format!("is also the place of {first}; every object would be found twice");
+                found.push((format!("{key}.bucket"), message));
+            } else {
+                // Each family has one trail of a place at most, so this stays as short as the list of families.
+                others.push((key, trail));
             }
         }
+        self.add_all(found);
     }
 
     /// An archive inside a source, or around it, would be hauled again and again.
     fn own_tail(&mut self, config: &Config) {
+        let mut found = Vec::new();
         for sink in &config.sinks {
             let Some((key, place)) = writes_to(sink) else { continue };
-            for trail in config.trails.listed() {
-                if place.overlaps(&trail.place) {
+            for (trail_key, trail) in &self.trails {
+                if found.len() <= MOST && place.overlaps(&trail.place) {
                     let message = format!(
-                        "overlaps trail {:?} ({}): trailhaul would eat its own tail; write elsewhere",
-                        trail.name, trail.place
+                        "overlaps {trail_key}.bucket: trailhaul would eat its own tail; write elsewhere"
                     );
-                    self.add(&format!("sinks.{}.{key}", sink.name), message);
+                    found.push((format!("sinks.{}.{key}", sink.name), message));
                 }
             }
         }
+        self.add_all(found);
     }
 
     fn same_place(&mut self, config: &Config) {
@@ -110,23 +109,23 @@ impl Rules<'_> {
             self.add("state.path", "is not a folder that can hold the state");
             return;
         };
-        for sink in &config.sinks {
-            if let Some((_, place)) = writes_to(sink)
-                && place.overlaps(&state)
-            {
-                self.add(
-                    "state.path",
-                    format!("overlaps sink {:?} ({place}); keep them apart", sink.name.as_str()),
-                );
-            }
+        let sinks = config.sinks.iter().filter_map(|sink| {
+            let (key, place) = writes_to(sink)?;
+            Some((format!("sinks.{}.{key}", sink.name), place))
+        });
+        let trails = self.trails.iter().map(|(key, trail)| (format!("{key}.bucket"), trail.place.clone()));
+        let others: Vec<String> =
+            sinks.chain(trails).filter(|(_, place)| place.overlaps(&state)).map(|(key, _)| key).collect();
+        for other in others {
+            self.add("state.path", format!("overlaps {other}; keep them apart"));
         }
-        for trail in config.trails.listed() {
-            if trail.place.overlaps(&state) {
-                self.add(
-                    "state.path",
-                    format!("overlaps trail {:?} ({}); keep them apart", trail.name, trail.place),
-                );
-            }
+    }
+
+    /// A verdict that comes after its object was forgotten could not be given.
+    fn remembered(&mut self, config: &Config) {
+        if config.integrity.extra_after >= config.state.retention {
+            let message = "is not shorter than state.retention, after which objects are forgotten";
+            self.add("integrity.extra_after", message);
         }
     }
 
@@ -196,12 +195,16 @@ impl Rules<'_> {
     fn memory(&mut self, config: &Config) {
         let needed = memory_needed(config);
         if config.limits.memory < needed {
-            let message = format!(
-                "{} is too small for this configuration; it needs {} or more",
-                show_size(config.limits.memory),
-                show_size(needed.next_multiple_of(1 << 20))
-            );
+            let needed = show_size(needed.next_multiple_of(1 << 20));
+            let message = format!("is too small for this configuration; it needs {needed} or more");
             self.add("limits.memory", message);
+        }
+    }
+
+    fn add_all(&mut self, found: Vec<(String, String)>) {
+        // One more than is shown, so that the reader learns that there are more.
+        for (key, message) in found.into_iter().take(MOST + 1) {
+            self.add(&key, message);
         }
     }
 
@@ -209,6 +212,11 @@ impl Rules<'_> {
         let origin = locate(self.tree, key);
         self.problems.push(Problem { origin, key: key.to_owned(), message: message.into() });
     }
+}
+
+fn trail_keys(draft: &Draft) -> Vec<(String, &Trail)> {
+    let trails = draft.config.trails.listed().iter();
+    draft.rows.iter().zip(trails).map(|(row, trail)| (format!("trails[{row}]"), trail)).collect()
 }
 
 /// Where a sink writes, with the key that says so; nothing for streams.

@@ -180,14 +180,29 @@ impl<'a> Section<'a> {
     ) -> Option<Option<T>> {
         match self.item(name) {
             None => Some(None),
-            Some(item) => scalar(&item, self.cx, parse).map(Some),
+            Some(item) => self.scalar_at(name, &item, parse).map(Some),
+        }
+    }
+
+    fn scalar_at<T>(
+        &self,
+        name: &str,
+        item: &Item<'a>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        match self.row(name).map(|key| &key.kind) {
+            // The reader's words describe the form and never repeat the text.
+            Some(Kind::Text(Form::Secret)) => {
+                scalar(&Item { node: &hidden(item.node), path: item.path.clone() }, self.cx, parse)
+            }
+            _ => scalar(item, self.cx, parse),
         }
     }
 
     /// A value that is required (its absence was reported when the section was opened) or has a default.
     pub(super) fn read<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         match self.item(name) {
-            Some(item) => scalar(&item, self.cx, parse),
+            Some(item) => self.scalar_at(name, &item, parse),
             None => {
                 let default = self.row(name)?.default?;
                 let parsed = parse(default);
@@ -284,7 +299,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// Reads one scalar; what came from the environment is not shown when it is wrong.
+/// Reads one scalar; what is secret or came from the environment is not shown when it is wrong.
 pub(super) fn scalar<T>(
     item: &Item<'_>,
     cx: &Context,
@@ -304,7 +319,7 @@ pub(super) fn scalar<T>(
     match parse(text) {
         Ok(value) => Some(value),
         Err(message) if item.node.hidden => {
-            let message = format!("value from the environment (not shown): {message}");
+            let message = format!("(value not shown) {message}");
             cx.problem(&item.node.origin, &item.path, message);
             None
         }
@@ -313,6 +328,10 @@ pub(super) fn scalar<T>(
             None
         }
     }
+}
+
+fn hidden(node: &Node) -> Node {
+    Node { hidden: true, ..node.clone() }
 }
 
 /// One of the words of a choice, with the nearest one as a hint.

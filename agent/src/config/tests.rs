@@ -114,8 +114,7 @@ fn the_example_names_every_key_and_its_default() {
     collect(ROOT, "", &mut known);
     for (path, default) in &known {
         let Some(value) = shown.get(path) else { panic!("the example does not name {path}") };
-        let overridden = ["organization.role.", "sinks.", "trails.carries"];
-        if let (Some(default), false) = (default, overridden.iter().any(|prefix| path.starts_with(prefix))) {
+        if let Some(default) = default {
             assert_eq!(value, default, "{path}: the example shows another default");
         }
     }
@@ -210,7 +209,7 @@ fn key_of_line(line: &str) -> Option<(usize, String, String)> {
 
 #[test]
 fn a_small_file_gets_every_default() {
-    let config = parse(SMALL, Features::Built).unwrap();
+    let config = Config::from_text(SMALL, Path::new("/")).unwrap();
     assert_eq!(config.limits.memory, 256 << 20);
     assert_eq!(config.limits.cpus, Cpus::Auto);
     assert_eq!(config.start, Start::Ago(std::time::Duration::from_secs(86_400)));
@@ -261,6 +260,7 @@ fn variables_are_as_strict_as_the_file() {
             ("TRAILHAUL__TRAILS", SECRET),
             ("TRAILHAUL__TRAILS__NAME", SECRET),
             ("TRAILHAUL__LIMITS__", SECRET),
+            ("TRAILHAUL__limits__CPUS", SECRET),
         ],
     )
     .unwrap_err();
@@ -270,10 +270,11 @@ fn variables_are_as_strict_as_the_file() {
         lines,
         [
             "environment variable TRAILHAUL__LIMITS__: limits.: not a key; write the parts of its path joined by __",
+            "environment variable TRAILHAUL__limits__CPUS: limits.cpus: not a name that is read; write it in capitals",
             "environment variable TRAILHAUL__TRAILS: trails: one value cannot replace a list or a group",
             "environment variable TRAILHAUL__TRAILS__NAME: trails.name: leads into a list or a plain value; only keys of groups can be overridden",
             "environment variable TRAILHAUL__LIMITS__MEMROY: limits.memroy: unknown key; did you mean \"memory\"?",
-            "environment variable TRAILHAUL__LIMITS__MEMORY: limits.memory: value from the environment (not shown): expected a size such as 512KiB, 64MiB or 2GiB",
+            "environment variable TRAILHAUL__LIMITS__MEMORY: limits.memory: (value not shown) expected a size such as 512KiB, 64MiB or 2GiB",
         ]
     );
 }
@@ -297,6 +298,13 @@ fn secrets_show_in_no_form() {
     let role = config.organization.role.unwrap();
     assert_eq!(role.external_id.as_ref().map(Secret::expose), Some(SECRET));
     assert_eq!(role.external_id.unwrap().to_string(), "***");
+
+    // Nor in an error, even where the file itself holds it.
+    let problems = parse(&format!("{SMALL}aws: {{proxy: 'u:{SECRET}@p:1'}}\n"), Features::Built).unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        "test.yaml:6:14: aws.proxy: (value not shown) expected a URL (https://host:port)"
+    );
 }
 
 #[test]
@@ -335,6 +343,31 @@ fn files_that_are_none_say_so() {
     assert!(message().ends_with("x.yaml: is not UTF-8"), "{}", message());
     std::fs::write(&path, vec![b'#'; (1 << 20) + 1]).unwrap();
     assert!(message().ends_with("x.yaml: is larger than 1 MiB"), "{}", message());
+}
+
+#[test]
+fn a_rule_that_is_broken_by_a_value_of_the_environment_does_not_show_it() {
+    let env = |name: &str| (name == "PLACE").then(|| format!("file:///srv/{SECRET}"));
+    let text = "
+trails:
+  - {bucket: file:///srv/x}
+  - {bucket: '${env:PLACE}', carries: ['111122223333']}
+  - {bucket: '${env:PLACE}', carries: ['111122223333']}
+sinks:
+  archive: {type: archive, bucket: '${env:PLACE}/a'}
+  files: {type: file, path: '/srv/correct-horse-battery-staple/a/b'}
+state: {path: /srv/correct-horse-battery-staple}
+";
+    let problems = Config::parse(text, Path::new("/"), &env, &[], Features::Built).unwrap_err();
+    let problems = Problems::new(Path::new("test.yaml"), problems).to_string();
+    assert!(!problems.contains(SECRET), "{problems}");
+    for line in [
+        "test.yaml:5:5: trails[2].name: is also the name of trails[1]; give each its own",
+        "test.yaml:7:28: sinks.archive.bucket: overlaps trails[1].bucket: trailhaul would eat its own tail; write elsewhere",
+        "test.yaml:9:9: state.path: overlaps sinks.files.path; keep them apart",
+    ] {
+        assert!(problems.contains(line), "{line} is not in\n{problems}");
+    }
 }
 
 #[test]

@@ -139,16 +139,20 @@ pub(super) const TRAIL: &[Key] = &[
 ];
 
 /// Reads the trails of the root section; `organization` gives what a trail does not say itself, and is `None`
-/// when it could not be read. Trails that cannot be read are left out; their problems are noted.
-pub(super) fn build(root: &Section<'_>, organization: Option<&Organization>) -> Trails {
+/// when it could not be read. Trails that cannot be read are left out, their problems noted; the numbers are the
+/// places in the file's list of those that could.
+pub(super) fn build(root: &Section<'_>, organization: Option<&Organization>) -> (Trails, Vec<usize>) {
     if root.shape("trails") == Shape::Group {
-        return discovered(root);
+        return (discovered(root), Vec::new());
     }
     let items = root.list("trails").unwrap_or_default();
     if items.is_empty() && root.shape("trails") == Shape::List {
         root.problem("trails", "the list is empty; there is nothing to haul");
     }
-    Trails::Listed(items.iter().filter_map(|item| trail(item, organization, root.cx)).collect())
+    let read =
+        items.iter().enumerate().filter_map(|(row, item)| Some((trail(item, organization, root.cx)?, row)));
+    let (trails, rows) = read.unzip();
+    (Trails::Listed(trails), rows)
 }
 
 fn discovered(root: &Section<'_>) -> Trails {
@@ -175,11 +179,18 @@ fn trail(item: &Item<'_>, organization: Option<&Organization>, cx: &Context) -> 
     let carries = carries(&s, owner, organization);
     let families = families(&s);
     let region = s.optional("region", super::aws::region);
+    let folder = bucket.as_ref().is_some_and(|place| place.folder().is_some());
     let role = match s.item("role") {
         Some(item) if is_none(item.node) => Some(None),
         Some(_) => organization::optional_role(&s, "role"),
+        None if folder => Some(None),
         None => Some(organization.and_then(|organization| organization.role.clone())),
     };
+    for key in ["region", "role"] {
+        if folder && s.item(key).is_some() {
+            s.problem(key, "means nothing for a folder; remove it or use s3://");
+        }
+    }
     let place = bucket?.below(prefix?.as_deref().unwrap_or(""));
     s.needs("bucket", support::store(&place));
     let name = name?.unwrap_or_else(|| name_of(&place));

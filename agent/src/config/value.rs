@@ -61,12 +61,13 @@ impl Start {
     }
 }
 
+/// As it would be written in the file.
 impl fmt::Display for Start {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::At(time) => write!(f, "{time}"),
-            Self::Ago(ago) => write!(f, "{} before a stream is first seen", show_duration(*ago)),
-            Self::Beginning => f.write_str("the beginning"),
+            Self::Ago(ago) => write!(f, "-{}", show_duration(*ago)),
+            Self::Beginning => f.write_str("beginning"),
         }
     }
 }
@@ -332,7 +333,9 @@ mod tests {
             ("beginning", None),
         ] {
             let resolved: Option<Timestamp> = resolved.map(|time| time.parse().unwrap());
-            assert_eq!(start(text).unwrap().resolve(now), resolved, "{text}");
+            let read = start(text).unwrap();
+            assert_eq!(read.resolve(now), resolved, "{text}");
+            assert_eq!(start(&read.to_string()), Ok(read), "{text}");
         }
         for wrong in
             ["", "1d", "-", "today", "2026-02-30", "20260130", "2026-01-30T00:00:00", "2026-01-30 00:00"]

@@ -8,7 +8,7 @@
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
-use super::problem::{Origin, Problem};
+use super::problem::{MOST, Origin, Problem};
 
 /// The largest configuration file: 1 MiB is some ten thousand trails.
 pub(super) const MAX_FILE: u64 = 1 << 20;
@@ -60,7 +60,7 @@ impl Node {
 
 /// Parses a file. Problems that leave a tree (duplicate keys, tags) come with it.
 pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Problem>) {
-    let mut reader = Reader { parser: Parser::new_from_str(text), problems: Vec::new() };
+    let mut reader = Reader { parser: Parser::new_from_str(text), path: Vec::new(), problems: Vec::new() };
     let tree = match reader.document() {
         Ok(tree) => tree,
         Err(problem) => {
@@ -73,6 +73,8 @@ pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Problem>) {
 
 struct Reader<'a> {
     parser: Parser<'a, StrInput<'a>>,
+    /// The key path of what is being read: at most [`MAX_DEPTH`] parts.
+    path: Vec<String>,
     problems: Vec<Problem>,
 }
 
@@ -134,7 +136,9 @@ impl<'a> Reader<'a> {
             if matches!(event, Event::SequenceEnd) {
                 break;
             }
+            self.path.push(format!("[{}]", items.len()));
             items.push(self.node(event, span, depth + 1)?);
+            self.path.pop();
         }
         Ok(items)
     }
@@ -149,27 +153,44 @@ impl<'a> Reader<'a> {
             let Event::Scalar(key, _, anchor, tag) = event else {
                 return Err(problem(span, "a key must be a word"));
             };
-            self.refuse(span, anchor, tag.is_some());
             let key = key.into_owned();
+            self.path.push(clip(&key));
+            self.refuse(span, anchor, tag.is_some());
             let Some((event, value_span)) = self.next()? else { break };
             let node = self.node(event, value_span, depth + 1)?;
-            if let Some(first) = seen.insert(key.clone(), span.start.line()) {
-                let message = format!("key {:?} stands here twice; first on line {first}", clip(&key));
-                self.problems.push(problem(span, &message));
+            if let Some(first) = seen.get(&key) {
+                self.note(span, &format!("stands here twice; first on line {first}"));
             } else {
+                seen.insert(key.clone(), span.start.line());
                 entries.push(Entry { key, origin: origin(span), node });
             }
+            self.path.pop();
         }
         Ok(entries)
     }
 
     fn refuse(&mut self, span: Span, anchor: usize, tag: bool) {
         if anchor != 0 {
-            self.problems.push(problem(span, "anchors (&name) are not read; write the value out"));
+            self.note(span, "anchors (&name) are not read; write the value out");
         }
         if tag {
-            self.problems.push(problem(span, "tags (!name) are not read; the key decides what a value is"));
+            self.note(span, "tags (!name) are not read; the key decides what a value is");
         }
+    }
+
+    /// Notes a problem that leaves a tree, with the path of what is being read.
+    fn note(&mut self, span: Span, message: &str) {
+        if self.problems.len() > MOST {
+            return;
+        }
+        let mut key = String::new();
+        for part in &self.path {
+            if !key.is_empty() && !part.starts_with('[') {
+                key.push('.');
+            }
+            key.push_str(part);
+        }
+        self.problems.push(Problem { key, ..problem(span, message) });
     }
 }
 
@@ -209,7 +230,7 @@ mod tests {
     fn what_could_grow_is_refused() {
         assert_eq!(messages("a: &x [1]\nb: *x\n").len(), 2);
         assert_eq!(messages("a: !!str 1\n").len(), 1);
-        assert_eq!(messages("a: 1\na: 2\n"), ["key \"a\" stands here twice; first on line 1"]);
+        assert_eq!(messages("a: 1\na: 2\n"), ["stands here twice; first on line 1"]);
         assert_eq!(messages("a: 1\n---\nb: 2\n"), ["a second document; keep one per file"]);
         assert_eq!(messages(&"[".repeat(100_000)).len(), 1);
         assert_eq!(messages(&"- ".repeat(100_000)).len(), 1);

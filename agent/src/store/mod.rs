@@ -201,3 +201,9 @@ pub struct UploadRef {
     /// Its id.
     pub upload: String,
 }
+
+/// A folder for a test, in memory where the system has such: disks that are busy make fsync slow.
+#[cfg(test)]
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}

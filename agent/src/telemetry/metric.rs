@@ -5,7 +5,7 @@
 
 /// Whether a metric only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Grows until the process ends.
     Counter,
     /// Goes up and down.
@@ -28,8 +28,8 @@ macro_rules! metrics {
             }
 
             /// Counter or gauge.
-            pub fn kind(self) -> Kind {
-                match self { $(Self::$value => Kind::$kind,)+ }
+            pub fn kind(self) -> MetricKind {
+                match self { $(Self::$value => MetricKind::$kind,)+ }
             }
 
             /// The names of its labels, in the order in which their values are given.

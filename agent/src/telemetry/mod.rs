@@ -15,5 +15,5 @@ mod tests;
 
 pub use event::Event;
 pub use log::{LogError, LogFormat, install};
-pub use metric::{Kind, Metric};
-pub use registry::{Registry, Sample};
+pub use metric::{Metric, MetricKind};
+pub use registry::{Registry, Sample, Series};

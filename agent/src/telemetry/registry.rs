@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::metric::{Kind, Metric};
+use super::metric::{Metric, MetricKind};
 
 /// The most series of one metric: room for every trail of a large organization, and 1 MiB at most.
 pub(super) const MAX_SERIES: usize = 2_000;
@@ -100,8 +100,8 @@ impl Registry {
             let metric = sample.metric;
             if last != Some(metric) {
                 let kind = match metric.kind() {
-                    Kind::Counter => "counter",
-                    Kind::Gauge => "gauge",
+                    MetricKind::Counter => "counter",
+                    MetricKind::Gauge => "gauge",
                 };
                 let (name, help) = (metric.name(), metric.help());
                 let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");

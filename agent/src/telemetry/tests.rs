@@ -14,7 +14,7 @@ fn metric_names_follow_the_grammar() {
         assert!(seen.insert(name), "{name} stands there twice");
         assert!(name.starts_with("trailhaul_"), "{name}");
         assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
-        assert_eq!(metric.kind() == Kind::Counter, name.ends_with("_total"), "{name}");
+        assert_eq!(metric.kind() == MetricKind::Counter, name.ends_with("_total"), "{name}");
         assert!(metric.labels().len() <= 2, "{name}");
         for label in metric.labels() {
             assert!(!["account", "object", "key", "message", "error"].contains(label), "{name}: {label}");

@@ -20,6 +20,7 @@
 
 mod chunk;
 mod damage;
+mod field;
 mod gzip;
 mod limits;
 mod mask;

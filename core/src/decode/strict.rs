@@ -1,7 +1,7 @@
 //! Finds the fields of a record that the fast walk calls irregular: keys twice, escaped keys or values, a
 //! `timeWindow`.
 //!
-//! In: the text of one valid record. Out: its fields. Rule: a field that the record gives twice counts only
+//! In: one valid record. Out: its fields. Rule: a field that the record gives twice counts only
 //! when both say the same; a value that is not a plain string without escapes counts as absent. Failure: a
 //! record that `serde_json` refuses (it cannot, having been validated) has no fields.
 
@@ -11,11 +11,12 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::chunk::{Fields, Span};
+use super::field::Field;
 use super::time;
-use super::validate::Field;
 
 /// The fields of a record; positions count from its start.
-pub(super) fn fields(record: &str) -> Fields {
+pub(super) fn fields(record: &[u8]) -> Fields {
+    let record = std::str::from_utf8(record).unwrap_or_default();
     let mut found = Found::default();
     let visitor = Members { record, found: &mut found, inside_window: false };
     let read = serde_json::Deserializer::from_str(record).deserialize_map(visitor);

@@ -5,10 +5,13 @@
 //! (numbers, escapes and all) in valid UTF-8, nested at most [`MAX_DEPTH`] deep; tests compare it with
 //! `serde_json`. Lone surrogates in `\u` escapes are valid by that grammar. Nothing is allocated.
 
-use super::chunk::{Fields, Span};
+use std::marker::PhantomData;
+
+use super::chunk::Fields;
+use super::field::{Field, Found};
 use super::limits::MAX_DEPTH;
-use super::mask::Specials;
-use super::{strict, time};
+use super::mask::{Mask, Portable};
+use super::strict;
 
 /// What the bytes at hand start with.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,20 +31,53 @@ pub(super) enum Finding {
     Bad,
 }
 
-/// Looks at the record at the start of `bytes`.
-pub(super) fn record(bytes: &[u8]) -> Finding {
-    let mut walk = Walk::new(bytes);
-    match walk.object() {
+/// Looks at the record at the start of `bytes`, with the given way of looking for quotes.
+#[inline(always)]
+pub(super) fn record_with<M: Mask>(bytes: &[u8]) -> Finding {
+    let mut walk = Walk::<M>::new(bytes);
+    let end = walk.object();
+    let (len, unusual, broken_lines) = (walk.pos, walk.irregular || walk.time_window, walk.broken_lines);
+    match end {
         Err(Stop::Incomplete) => Finding::Incomplete,
         Err(Stop::Bad) => Finding::Bad,
         Ok(()) => {
-            let Some(text) = bytes.get(..walk.pos).and_then(|b| std::str::from_utf8(b).ok()) else {
+            let record = bytes.get(..len).unwrap_or_default();
+            let clean = is_printable_ascii(record);
+            if !(clean || is_utf8(record) && controls_are_outside_strings(record)) {
                 return Finding::Bad;
-            };
-            let fields = if walk.irregular || walk.time_window { strict::fields(text) } else { walk.fields };
-            Finding::Record { len: walk.pos, fields, broken_lines: walk.broken_lines }
+            }
+            let fields = if unusual { strict::fields(record) } else { walk.found.into_fields(bytes) };
+            Finding::Record { len, fields, broken_lines }
         }
     }
+}
+
+/// Whether every byte is from `0x20` to `0x7f`, as in nearly every record: it is then valid UTF-8, and no
+/// control character stands in a string.
+#[inline(always)]
+fn is_printable_ascii(record: &[u8]) -> bool {
+    // As a signed number a byte beyond ASCII is below the space, too. No early end: that is what makes it fast.
+    record.iter().fold(0, |bad, &byte| bad | u8::from((byte as i8) < 0x20)) == 0
+}
+
+#[inline(never)]
+fn is_utf8(record: &[u8]) -> bool {
+    std::str::from_utf8(record).is_ok()
+}
+
+/// Whether the control characters of a record that is otherwise valid stand between its tokens.
+#[inline(never)]
+fn controls_are_outside_strings(record: &[u8]) -> bool {
+    let (mut in_string, mut escaped) = (false, false);
+    for &byte in record {
+        if in_string && byte < 0x20 {
+            return false;
+        }
+        let quote = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        in_string ^= quote;
+    }
+    true
 }
 
 /// Why a walk ends early.
@@ -51,14 +87,20 @@ enum Stop {
     Bad,
 }
 
-struct Walk<'a> {
+/// The walk over one record. All of it is to live in registers: whatever is not inlined into
+/// [`Walk::object`] is a function of its own that takes and gives back values.
+struct Walk<'a, M> {
     bytes: &'a [u8],
+    way: PhantomData<M>,
     pos: usize,
-    specials: Specials<'a>,
-    /// A bit for each open bracket, the innermost lowest: 1 for an object.
-    objects: u128,
+    /// The special bytes of the 64 from `base` on.
+    base: usize,
+    mask: u64,
+    /// Whether the innermost open bracket is an object's, and a bit for each of those around it.
+    in_object: bool,
+    outer: [u64; 2],
     depth: u32,
-    fields: Fields,
+    found: Found,
     /// A bit for each field already seen.
     seen: u8,
     irregular: bool,
@@ -67,16 +109,19 @@ struct Walk<'a> {
     broken_lines: bool,
 }
 
-impl<'a> Walk<'a> {
-    #[inline]
+impl<'a, M: Mask> Walk<'a, M> {
+    #[inline(always)]
     fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
+            way: PhantomData,
             pos: 0,
-            specials: Specials::new(bytes),
-            objects: 0,
+            base: 0,
+            mask: 0,
+            in_object: false,
+            outer: [0; 2],
             depth: 0,
-            fields: Fields::default(),
+            found: Found::default(),
             seen: 0,
             irregular: false,
             time_window: false,
@@ -85,14 +130,17 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks over the object at the start, to behind its closing brace.
+    #[inline(always)]
     fn object(&mut self) -> Result<(), Stop> {
-        self.expect(b'{')?;
+        if self.peek()? != b'{' {
+            return Err(Stop::Bad);
+        }
         self.push(true)?;
         let mut opened = true;
         loop {
             // At the start of a member or element, or at the end of an empty object or array.
             if !(opened && self.close_empty()?) {
-                let field = if self.objects & 1 == 1 { self.key()? } else { None };
+                let field = if self.in_object { self.key()? } else { None };
                 opened = self.value(field)?;
                 if opened {
                     continue;
@@ -119,6 +167,9 @@ impl<'a> Walk<'a> {
     /// A key and its colon. The field it names, where it stands in the record itself.
     #[inline(always)]
     fn key(&mut self) -> Result<Option<Field>, Stop> {
+        if self.token()? != b'"' {
+            return Err(Stop::Bad);
+        }
         let (start, end, escaped) = self.string()?;
         if self.token()? != b':' {
             return Err(Stop::Bad);
@@ -128,7 +179,7 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         self.irregular |= escaped;
-        Ok(Field::named(self.bytes.get(start..end).unwrap_or_default()))
+        Ok(Field::at(self.bytes, start, end))
     }
 
     /// A value. True when it is an object or array that was only opened.
@@ -138,46 +189,27 @@ impl<'a> Walk<'a> {
             self.irregular |= self.seen & field.bit() != 0;
             self.seen |= field.bit();
         }
-        match self.token()? {
-            b'"' => {
-                let (start, end, escaped) = self.string()?;
-                if let Some(field) = field {
-                    self.irregular |= escaped;
-                    self.note(field, start, end);
-                }
+        let byte = self.token()?;
+        if byte == b'"' {
+            let (start, end, escaped) = self.string()?;
+            if let Some(field) = field {
+                self.irregular |= escaped;
+                self.found.note(field, start, end);
             }
-            b'{' => {
-                self.pos += 1;
-                self.push(true)?;
-                self.time_window |= field == Some(Field::TimeWindow);
-                return Ok(true);
-            }
-            b'[' => {
-                self.pos += 1;
-                self.push(false)?;
-                return Ok(true);
-            }
-            b't' => self.literal(b"true")?,
-            b'f' => self.literal(b"false")?,
-            b'n' => self.literal(b"null")?,
-            b'-' | b'0'..=b'9' => self.number()?,
-            _ => return Err(Stop::Bad),
+            return Ok(false);
         }
+        if byte == b'{' || byte == b'[' {
+            self.push(byte == b'{')?;
+            self.time_window |= field == Some(Field::TimeWindow);
+            return Ok(true);
+        }
+        self.pos = match byte {
+            b'n' => literal(self.bytes, self.pos, b"null")?,
+            b't' => literal(self.bytes, self.pos, b"true")?,
+            b'f' => literal(self.bytes, self.pos, b"false")?,
+            _ => number(self.bytes, self.pos)?,
+        };
         Ok(false)
-    }
-
-    #[inline(always)]
-    fn note(&mut self, field: Field, start: usize, end: usize) {
-        let span = Span::new(start..end);
-        match field {
-            Field::Id => self.fields.id = span,
-            Field::Time => self.fields.time = time::parse(self.bytes.get(start..end).unwrap_or_default()),
-            Field::Name => self.fields.name = span,
-            Field::Source => self.fields.source = span,
-            Field::Region => self.fields.region = span,
-            Field::Account => self.fields.account = span,
-            Field::TimeWindow => {}
-        }
     }
 
     /// Passes the closer of an object or array just opened, if it is there.
@@ -192,7 +224,7 @@ impl<'a> Walk<'a> {
 
     #[inline(always)]
     fn closer(&self) -> u8 {
-        if self.objects & 1 == 1 { b'}' } else { b']' }
+        if self.in_object { b'}' } else { b']' }
     }
 
     #[inline(always)]
@@ -200,8 +232,11 @@ impl<'a> Walk<'a> {
         if self.depth >= MAX_DEPTH {
             return Err(Stop::Bad);
         }
+        self.pos += 1;
         self.depth += 1;
-        self.objects = self.objects << 1 | u128::from(object);
+        let [low, high] = self.outer;
+        self.outer = [low << 1 | u64::from(self.in_object), high << 1 | low >> 63];
+        self.in_object = object;
         Ok(())
     }
 
@@ -209,7 +244,9 @@ impl<'a> Walk<'a> {
     fn pop(&mut self) {
         self.pos += 1;
         self.depth -= 1;
-        self.objects >>= 1;
+        let [low, high] = self.outer;
+        self.in_object = low & 1 == 1;
+        self.outer = [low >> 1 | high << 63, high >> 1];
     }
 
     #[inline(always)]
@@ -217,159 +254,146 @@ impl<'a> Walk<'a> {
         self.bytes.get(self.pos).copied().ok_or(Stop::Incomplete)
     }
 
-    #[inline(always)]
-    fn expect(&mut self, byte: u8) -> Result<(), Stop> {
-        if self.peek()? != byte {
-            return Err(Stop::Bad);
-        }
-        self.pos += 1;
-        Ok(())
-    }
-
     /// The next byte that is not white space; it is not passed.
     #[inline(always)]
     fn token(&mut self) -> Result<u8, Stop> {
         let byte = self.peek()?;
-        if byte > b' ' { Ok(byte) } else { self.token_behind_space() }
-    }
-
-    #[cold]
-    fn token_behind_space(&mut self) -> Result<u8, Stop> {
-        loop {
-            match self.peek()? {
-                b' ' | b'\t' => {}
-                b'\n' | b'\r' => self.broken_lines = true,
-                byte => return Ok(byte),
-            }
-            self.pos += 1;
+        if byte > b' ' {
+            return Ok(byte);
         }
+        let (pos, broken) = space(self.bytes, self.pos);
+        self.pos = pos;
+        self.broken_lines |= broken;
+        self.peek()
     }
 
-    /// A string: the bounds of its content, and whether it has escapes.
+    /// The string at the quote here: the bounds of its content, and whether it has escapes.
     #[inline(always)]
     fn string(&mut self) -> Result<(usize, usize, bool), Stop> {
-        if self.token()? != b'"' {
-            return Err(Stop::Bad);
-        }
         let start = self.pos + 1;
-        let at = self.specials.next(start).ok_or(Stop::Incomplete)?;
-        if self.bytes.get(at) == Some(&b'"') {
-            self.pos = at + 1;
-            return Ok((start, at, false));
+        let inner = start.wrapping_sub(self.base);
+        let ahead = if inner < 64 { self.mask >> inner } else { 0 };
+        let mut end = start + ahead.trailing_zeros() as usize;
+        if ahead == 0 {
+            // None is known yet: look at the 64 bytes from here on, enough for most strings.
+            (self.base, self.mask) = next_special_block::<M>(self.bytes, start)?;
+            end = self.base + self.mask.trailing_zeros() as usize;
         }
-        let end = self.string_with_escapes(at)?;
-        Ok((start, end, true))
+        let escaped = *self.bytes.get(end).ok_or(Stop::Incomplete)? != b'"';
+        if escaped {
+            end = escapes(self.bytes, end)?;
+        }
+        self.pos = end + 1;
+        Ok((start, end, escaped))
     }
+}
 
-    /// The rest of a string from a special byte that is not its end.
-    fn string_with_escapes(&mut self, mut at: usize) -> Result<usize, Stop> {
-        loop {
-            match self.bytes.get(at) {
-                Some(b'"') => {
-                    self.pos = at + 1;
-                    return Ok(at);
-                }
-                Some(b'\\') => {}
-                _ => return Err(Stop::Bad),
+/// The first block of 64 bytes, of those that begin at `base`, that has a special byte; and its mask. Beyond
+/// the end of the bytes every bit is set, which the caller tells by the position.
+#[inline(always)]
+fn next_special_block<M: Mask>(bytes: &[u8], mut base: usize) -> Result<(usize, u64), Stop> {
+    loop {
+        let rest = bytes.get(base..).ok_or(Stop::Incomplete)?;
+        let mask = match rest.first_chunk() {
+            Some(block) => M::of(block),
+            None => last_mask(rest),
+        };
+        if mask != 0 {
+            return Ok((base, mask));
+        }
+        base += 64;
+    }
+}
+
+/// The mask of fewer than 64 bytes.
+#[inline(never)]
+fn last_mask(rest: &[u8]) -> u64 {
+    let mut block = [b'"'; 64];
+    for (to, from) in block.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    Portable::of(&block)
+}
+
+/// The end of a string from a special byte at `at` that is not its end.
+#[inline(never)]
+fn escapes(bytes: &[u8], mut at: usize) -> Result<usize, Stop> {
+    loop {
+        match bytes.get(at).ok_or(Stop::Incomplete)? {
+            b'"' => return Ok(at),
+            b'\\' => {}
+            _ => {
+                at += 1;
+                continue;
             }
-            let next = match self.bytes.get(at + 1).ok_or(Stop::Incomplete)? {
-                b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => at + 2,
-                b'u' => {
-                    for digit in at + 2..at + 6 {
-                        let digit = self.bytes.get(digit).ok_or(Stop::Incomplete)?;
-                        if !digit.is_ascii_hexdigit() {
-                            return Err(Stop::Bad);
-                        }
+        }
+        at = match bytes.get(at + 1).ok_or(Stop::Incomplete)? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => at + 2,
+            b'u' => {
+                for digit in at + 2..at + 6 {
+                    if !bytes.get(digit).ok_or(Stop::Incomplete)?.is_ascii_hexdigit() {
+                        return Err(Stop::Bad);
                     }
-                    at + 6
                 }
-                _ => return Err(Stop::Bad),
-            };
-            at = self.specials.next(next).ok_or(Stop::Incomplete)?;
+                at + 6
+            }
+            _ => return Err(Stop::Bad),
+        };
+    }
+}
+
+/// The end of the white space at `pos`, and whether there are line breaks in it.
+#[cold]
+fn space(bytes: &[u8], mut pos: usize) -> (usize, bool) {
+    let mut broken = false;
+    while let Some(byte) = bytes.get(pos) {
+        match byte {
+            b' ' | b'\t' => {}
+            b'\n' | b'\r' => broken = true,
+            _ => break,
+        }
+        pos += 1;
+    }
+    (pos, broken)
+}
+
+/// The end of a literal.
+#[inline(always)]
+fn literal(bytes: &[u8], pos: usize, word: &[u8]) -> Result<usize, Stop> {
+    match bytes.get(pos..pos + word.len()) {
+        Some(found) if found == word => Ok(pos + word.len()),
+        Some(_) => Err(Stop::Bad),
+        None => {
+            let rest = bytes.get(pos..).unwrap_or_default();
+            Err(if word.starts_with(rest) { Stop::Incomplete } else { Stop::Bad })
         }
     }
+}
 
-    #[inline(always)]
-    fn literal(&mut self, word: &[u8]) -> Result<(), Stop> {
-        let end = self.pos + word.len();
-        match self.bytes.get(self.pos..end) {
-            Some(found) if found == word => {
-                self.pos = end;
-                Ok(())
-            }
-            Some(_) => Err(Stop::Bad),
-            None => {
-                let rest = self.bytes.get(self.pos..).unwrap_or_default();
-                Err(if word.starts_with(rest) { Stop::Incomplete } else { Stop::Bad })
-            }
-        }
-    }
-
-    /// A number: `-`? integer fraction? exponent?, no leading zero. What follows it is the caller's matter.
-    fn number(&mut self) -> Result<(), Stop> {
-        if self.peek()? == b'-' {
-            self.pos += 1;
-        }
-        if self.peek()? == b'0' {
-            self.pos += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.peek()? == b'.' {
-            self.pos += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek()?, b'e' | b'E') {
-            self.pos += 1;
-            if matches!(self.peek()?, b'+' | b'-') {
-                self.pos += 1;
-            }
-            self.digits()?;
-        }
-        Ok(())
-    }
-
-    /// One digit or more.
-    fn digits(&mut self) -> Result<(), Stop> {
-        if !self.peek()?.is_ascii_digit() {
+/// The end of a number: `-`? integer fraction? exponent?, no leading zero. What follows it is the caller's
+/// matter.
+fn number(bytes: &[u8], mut pos: usize) -> Result<usize, Stop> {
+    let byte = |pos: usize| bytes.get(pos).copied().ok_or(Stop::Incomplete);
+    let digits = |mut pos: usize| {
+        if !byte(pos)?.is_ascii_digit() {
             return Err(Stop::Bad);
         }
-        while self.peek()?.is_ascii_digit() {
-            self.pos += 1;
+        while byte(pos)?.is_ascii_digit() {
+            pos += 1;
         }
-        Ok(())
+        Ok(pos)
+    };
+    if byte(pos)? == b'-' {
+        pos += 1;
     }
-}
-
-/// The fields that are looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Field {
-    Id,
-    Time,
-    Name,
-    Source,
-    Region,
-    Account,
-    TimeWindow,
-}
-
-impl Field {
-    /// The field that a top-level key names. Two keys of one field in one record make it irregular.
-    #[inline(always)]
-    pub(super) fn named(key: &[u8]) -> Option<Self> {
-        match key {
-            b"eventID" | b"eventId" => Some(Self::Id),
-            b"eventTime" => Some(Self::Time),
-            b"eventName" => Some(Self::Name),
-            b"eventSource" => Some(Self::Source),
-            b"awsRegion" => Some(Self::Region),
-            b"recipientAccountId" | b"accountId" => Some(Self::Account),
-            b"timeWindow" => Some(Self::TimeWindow),
-            _ => None,
-        }
+    pos = if byte(pos)? == b'0' { pos + 1 } else { digits(pos)? };
+    if byte(pos)? == b'.' {
+        pos = digits(pos + 1)?;
     }
-
-    fn bit(self) -> u8 {
-        1 << self as u8
+    if matches!(byte(pos)?, b'e' | b'E') {
+        pos += 1;
+        pos += usize::from(matches!(byte(pos)?, b'+' | b'-'));
+        pos = digits(pos)?;
     }
+    Ok(pos)
 }

@@ -10,8 +10,8 @@ use crate::time;
 use crate::tree::{Known, Place};
 
 impl Spoiler<'_> {
-    /// AWS Config writes into the same bucket; somebody leaves a note; CloudTrail tests its access. None of
-    /// it is input.
+    /// AWS Config writes into the same bucket; somebody leaves a note and an empty folder; CloudTrail tests its
+    /// access. None of it is input.
     pub(super) fn unknown_family(&mut self) -> Result<()> {
         let template = self.place(Family::CloudTrail)?;
         let (account, region) = (template.account, template.region.clone());
@@ -40,6 +40,11 @@ impl Spoiler<'_> {
             let place = Place { trail: None, key, family: Family::Other, ..template.clone() };
             self.tree.put_bytes(place, bytes, damaged(Damage::UnknownFamily))?;
         }
+        // A zero-byte object whose key ends in a slash is, on disk, an empty folder: here a day that has none.
+        let tomorrow = time::day_path(self.stamp + 40 * time::DAY);
+        let empty =
+            self.tree.bucket(&template.bucket).join(format!("{folder}CloudTrail/{region}/{tomorrow}"));
+        std::fs::create_dir_all(empty)?;
         Ok(())
     }
 

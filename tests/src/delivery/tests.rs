@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use super::*;
 use crate::model;
@@ -18,6 +19,12 @@ fn small() -> Options {
 fn write(root: &Path, options: &Options) -> Truth {
     simulate(root, options).unwrap().1.finish().unwrap();
     truth::read(&root.join("truth.ndjson")).unwrap()
+}
+
+/// The truth of a small tree that is no longer there, for tests that look at nothing else.
+fn truth_alone() -> &'static Truth {
+    static TRUTH: LazyLock<Truth> = LazyLock::new(|| write(tempfile::tempdir().unwrap().path(), &small()));
+    &TRUTH
 }
 
 /// Every file below a folder, with its bytes' hash.
@@ -78,8 +85,7 @@ fn reading_the_tree_again_gives_the_truth() {
 
 #[test]
 fn events_are_delivered_once_twice_and_three_times_in_differing_company() {
-    let root = tempfile::tempdir().unwrap();
-    let truth = write(root.path(), &small());
+    let truth = truth_alone();
     let mut holders: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for (position, object) in truth.objects.iter().enumerate() {
         for run in &object.records {
@@ -93,7 +99,7 @@ fn events_are_delivered_once_twice_and_three_times_in_differing_company() {
     let partly = holders.values().filter(|h| h.len() == 2 && neighbours(h[0]) != neighbours(h[1])).count();
     assert!(partly * 2 > with_copies(2), "{partly} of {}", with_copies(2));
 
-    let expected = model::expected_at_once(&truth, model::WINDOW);
+    let expected = model::expected_at_once(truth, model::WINDOW);
     assert_eq!(expected.conflicts, truth.tail.conflicts);
     assert!(truth.tail.conflicts > 0 && truth.tail.overtaken > 0, "{:?}", truth.tail);
     assert_eq!(expected.count() + expected.duplicates, truth.tail.records);
@@ -104,8 +110,7 @@ fn events_are_delivered_once_twice_and_three_times_in_differing_company() {
 
 #[test]
 fn event_ids_never_repeat_across_accounts() {
-    let root = tempfile::tempdir().unwrap();
-    let truth = write(root.path(), &small());
+    let truth = truth_alone();
     let mut owners = BTreeMap::new();
     for content in truth.contents.iter().filter(|content| content.id.is_some()) {
         assert_eq!(*owners.entry(&content.id).or_insert(content.account), content.account);
@@ -114,8 +119,7 @@ fn event_ids_never_repeat_across_accounts() {
 
 #[test]
 fn keys_follow_the_grammar_and_stamps_the_window() {
-    let root = tempfile::tempdir().unwrap();
-    let truth = write(root.path(), &small());
+    let truth = truth_alone();
     let mut families = BTreeSet::new();
     for object in &truth.objects {
         let name = object.key.rsplit('/').next().unwrap();

@@ -6,6 +6,7 @@ mod file;
 mod kinesis;
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 pub use archive::{Archive, LifecycleAction, LifecycleRule, PartitionBy, StorageClass};
@@ -28,6 +29,13 @@ impl SinkName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for SinkName {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        name(text).map(|name| Self(name.into()))
     }
 }
 
@@ -177,8 +185,8 @@ pub(super) fn build(root: &Section<'_>) -> Vec<Sink> {
     }
     let mut read = Vec::new();
     for (entry, item) in named.into_iter().take(MOST_SINKS) {
-        let name = match name(&entry.key) {
-            Ok(name) => Some(SinkName(name.into())),
+        let name = match entry.key.parse::<SinkName>() {
+            Ok(name) => Some(name),
             Err(message) => {
                 root.cx.problem(&entry.origin, &item.path, message);
                 None
@@ -186,8 +194,11 @@ pub(super) fn build(root: &Section<'_>) -> Vec<Sink> {
         };
         read.push(sink(name, &item, root));
     }
+    let all = read.len();
     let mut sinks: Vec<Sink> = read.into_iter().flatten().collect();
-    settle_home(&mut sinks, root);
+    if sinks.len() == all {
+        settle_home(&mut sinks, root);
+    }
     sinks
 }
 
