@@ -6,8 +6,12 @@
 //!
 //! Who decides what is kept (duplicates, filters) is not known here. Failure: an [`EncodeError`].
 
+mod rendered;
+
 use crate::decode::Chunk;
 use crate::encode::{EncodeError, FrameEncoder};
+
+pub use rendered::{Rendered, RenderedOutput, Routed, route};
 
 /// One frame of an output.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
