@@ -159,7 +159,9 @@ fn code_of(error: &RunError) -> ExitCode {
             StartError::Genesis(crate::archive::GenesisError::Store(_)) | StartError::Store(_) => {
                 ExitCode::Unreachable
             }
-            StartError::Genesis(_) | StartError::OtherArchive { .. } => ExitCode::Configuration,
+            StartError::Genesis(_) | StartError::OtherArchive { .. } | StartError::Sink { .. } => {
+                ExitCode::Configuration
+            }
             StartError::Recover(haul::RecoverError::Owned { .. }) => ExitCode::Configuration,
             StartError::Recover(_) => ExitCode::Unreachable,
             StartError::Ledger(error) => ledger_code(error),
