@@ -19,7 +19,6 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 pub use error::{ErrorKind, StoreError};
 
@@ -175,17 +174,7 @@ pub struct PutOptions {
 }
 
 /// A part of an upload, as recorded in the journal: enough to complete and to recognize it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
-    /// From 1.
-    pub number: u32,
-    /// What the store answered; a folder answers the SHA-256.
-    pub etag: String,
-    /// Bytes.
-    pub size: u64,
-    /// SHA-256 of the part's bytes, lower-case hex.
-    pub sha256: String,
-}
+pub use trailhaul_core::model::PartRecord as Part;
 
 /// An unfinished upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
