@@ -12,6 +12,8 @@
 //! Not here: retries (callers own them, through `runtime::retry`), and what the bytes mean.
 
 mod error;
+mod folder;
+mod keys;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +23,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use error::{ErrorKind, StoreError};
+pub use folder::FolderStore;
 
 /// User metadata of an object: names without the `x-amz-meta-` prefix, lower case.
 pub type Metadata = BTreeMap<String, String>;
