@@ -1,1 +1,3 @@
 //! The simulated organization of trailhaul: what its tests, its demo and its benchmarks haul.
+
+pub mod emulator;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::config::{
     IdentityCache, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
@@ -21,6 +22,7 @@ use super::error::SetupError;
 use super::http::http_client;
 use super::identity::{Caller, Identity};
 use super::role::Role;
+use super::secret::Secret;
 use super::settings::AwsSettings;
 use super::sts::{BaseSource, RoleSource};
 use super::time::AwsTime;
@@ -29,6 +31,15 @@ use crate::runtime::Clock;
 /// The longest that one request may take up to the head of its answer, signing and connecting included. A
 /// little above the connector's own limits, so that those are the ones that are reported.
 const ATTEMPT: Duration = Duration::from_secs(75);
+
+/// An access key that does not change.
+#[derive(Debug, Clone)]
+pub struct StaticKeys {
+    /// The access key id.
+    pub id: String,
+    /// The secret access key.
+    pub secret: Secret,
+}
 
 /// The connection to AWS. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,6 +63,25 @@ impl Aws {
     /// Sets up the connection; asks the environment and the profile for what the settings leave open.
     /// Nothing is fetched yet, so missing credentials show at the first call.
     pub async fn connect(settings: &AwsSettings, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
+        Self::connect_from(settings, clock, None).await
+    }
+
+    /// The same with these keys instead of those of the environment, which is not asked for any: for tests
+    /// against emulators, where the key says which account calls.
+    pub async fn connect_with_keys(
+        settings: &AwsSettings,
+        clock: Arc<dyn Clock>,
+        keys: &StaticKeys,
+    ) -> Result<Self, SetupError> {
+        let keys = Credentials::new(&keys.id, keys.secret.expose(), None, None, "StaticKeys");
+        Self::connect_from(settings, clock, Some(SharedCredentialsProvider::new(keys))).await
+    }
+
+    async fn connect_from(
+        settings: &AwsSettings,
+        clock: Arc<dyn Clock>,
+        keys: Option<SharedCredentialsProvider>,
+    ) -> Result<Self, SetupError> {
         let time = AwsTime::new(clock);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http_client(settings)?)
@@ -60,6 +90,9 @@ impl Aws {
             .time_source(time.clone())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .disable_clock_skew_correction(true);
+        if let Some(keys) = keys {
+            loader = loader.credentials_provider(keys);
+        }
         if let Some(region) = &settings.region {
             loader = loader.region(Region::new(region.clone()));
         }

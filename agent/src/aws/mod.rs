@@ -24,7 +24,7 @@ mod settings;
 mod sts;
 mod time;
 
-pub use clients::Aws;
+pub use clients::{Aws, StaticKeys};
 pub use error::{ErrorClass, Failure, SetupError, classify};
 pub use identity::{Caller, Identity};
 pub use owner::BucketOwner;

@@ -276,7 +276,7 @@ mod tests {
     fn the_limits_of_sts_are_kept() {
         let template = || RoleTemplate::new(RoleTarget::Name("R".to_owned()));
         assert!("x".parse::<SessionName>().is_err());
-        assert!("{account}-{account}-{account}-{account}-{account}".parse::<SessionName>().is_err());
+        assert!("{account}-{account}-{account}-{account}-{account}-".parse::<SessionName>().is_err());
         assert!("has space".parse::<SessionName>().is_err());
         assert!(template().with_duration(Duration::from_secs(899)).is_err());
         assert!(template().with_duration(Duration::from_secs(3_601)).is_err());
