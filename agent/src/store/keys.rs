@@ -6,7 +6,9 @@
 //!
 //! [`ErrorKind::Invalid`]: super::ErrorKind::Invalid
 
-use super::{ListPage, ListRequest, ListedObject};
+use std::ops::Range;
+
+use super::{ListPage, ListRequest, ListedObject, MIN_PART, Part};
 
 /// Suffix of the file that holds an object's user metadata, beside the object.
 pub(super) const METADATA_SUFFIX: &str = ".metadata.json";
@@ -84,11 +86,6 @@ impl After {
             None => prefix.as_bytes() > bound,
         })
     }
-
-    /// Whether every key that starts with `prefix` comes after the bound.
-    pub(super) fn admits_all_below(&self, prefix: &str) -> bool {
-        self.0.as_deref().is_none_or(|bound| prefix.as_bytes() > bound)
-    }
 }
 
 /// Collects one page; refuses what goes beyond it, which is how the end is told from a full page.
@@ -155,6 +152,35 @@ pub(super) fn folded<'k>(key: &'k str, request: &ListRequest) -> Option<&'k str>
     key.get(..request.prefix.len() + slash + 1)
 }
 
+/// The range within an object of this size; `None` where it starts beyond the end. No range is all of it.
+pub(super) fn clamp(range: Option<Range<u64>>, size: u64) -> Option<Range<u64>> {
+    let Some(range) = range else {
+        return Some(0..size);
+    };
+    let end = range.end.min(size);
+    (range.start < end).then_some(range.start..end)
+}
+
+/// Why these parts cannot be completed: checked alike everywhere, so that what is made for one store has the
+/// shape that S3 asks for.
+pub(super) fn check_parts(parts: &[Part]) -> Result<(), &'static str> {
+    if parts.is_empty() || parts.len() > MAX_PARTS as usize {
+        return Err("an upload has 1 to 10000 parts");
+    }
+    if !parts.iter().map(|part| part.number).eq((1..=MAX_PARTS).take(parts.len())) {
+        return Err("the parts are not numbered 1, 2, 3 and so on");
+    }
+    if parts.iter().rev().skip(1).any(|part| part.size < MIN_PART as u64) {
+        return Err("a part that is not the last is below 5 MiB");
+    }
+    Ok(())
+}
+
+/// The bytes of all parts; `None` where they are beyond counting.
+pub(super) fn total(parts: &[Part]) -> Option<u64> {
+    parts.iter().try_fold(0u64, |sum, part| sum.checked_add(part.size))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,7 +221,7 @@ mod tests {
         assert!(!after.admits("a/zzz") && !after.admits_below("a/") && after.admits("a0"));
         let request = ListRequest { start_after: Some("a/b".into()), ..ListRequest::default() };
         let after = After::of(&request).unwrap();
-        assert!(after.admits_below("a/") && !after.admits_all_below("a/") && after.admits_below("b/"));
+        assert!(after.admits_below("a/") && after.admits_below("b/"));
         assert!(!after.admits("a.c") && !after.admits_below("a./") && after.admits("a/b0"));
         let strange = ListRequest { continuation: Some("ü".into()), ..ListRequest::default() };
         assert!(After::of(&strange).is_none());

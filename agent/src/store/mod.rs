@@ -11,9 +11,12 @@
 //!
 //! Not here: retries (callers own them, through `runtime::retry`), and what the bytes mean.
 
+#[doc(hidden)]
+pub mod conformance;
 mod error;
 mod folder;
 mod keys;
+mod memory;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +27,7 @@ use bytes::Bytes;
 
 pub use error::{ErrorKind, StoreError};
 pub use folder::FolderStore;
+pub use memory::MemoryStore;
 
 /// User metadata of an object: names without the `x-amz-meta-` prefix, lower case.
 pub type Metadata = BTreeMap<String, String>;

@@ -7,7 +7,6 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use rustix::fs::Stat;
 
 use super::metadata;
 use super::root::{Root, etag, is_file, size};
+use crate::store::keys;
 use crate::store::{Body, ErrorKind, GetObject, GetOptions, MAX_PIECE, ObjectMeta, StoreError};
 
 const OPERATION: &str = "read object";
@@ -34,7 +34,7 @@ pub(super) fn get(root: &Arc<Root>, key: &str, options: &GetOptions) -> Result<G
         return Err(root.error(ErrorKind::Invalid, OPERATION, key, "a folder keeps no versions"));
     }
     let meta = meta(root, key, &stat)?;
-    let range = clamp(options.range.clone(), meta.size)
+    let range = keys::clamp(options.range.clone(), meta.size)
         .ok_or_else(|| root.error(ErrorKind::Invalid, OPERATION, key, "the range starts beyond the end"))?;
     let small = range.end - range.start <= MAX_PIECE as u64;
     let reader =
@@ -75,15 +75,6 @@ pub(super) fn open(
 fn meta(root: &Root, key: &str, stat: &Stat) -> Result<ObjectMeta, StoreError> {
     let metadata = metadata::read(root, key)?;
     Ok(ObjectMeta { etag: etag(stat), version: None, size: size(stat), modified: stat.st_mtime, metadata })
-}
-
-/// The range within the object; `None` where it starts beyond the end. An empty object has only `0..0`.
-pub(in crate::store) fn clamp(range: Option<Range<u64>>, size: u64) -> Option<Range<u64>> {
-    let Some(range) = range else {
-        return Some(0..size);
-    };
-    let end = range.end.min(size);
-    (range.start < end).then_some(range.start..end)
 }
 
 struct Reader {

@@ -33,8 +33,6 @@ use super::{
     StoreError, UploadRef,
 };
 
-pub(super) use self::body::clamp;
-
 /// A folder that is used as a bucket.
 #[derive(Debug)]
 pub struct FolderStore {

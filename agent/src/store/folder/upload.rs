@@ -19,7 +19,7 @@ use super::metadata;
 use super::root::{FILE_MODE, Root, kind_of, open_step, size, split};
 use super::write::{remove_at, show};
 use crate::store::keys::{self, MAX_PARTS};
-use crate::store::{ErrorKind, MIN_PART, Part, PutOptions, StoreError, UploadRef};
+use crate::store::{ErrorKind, Part, PutOptions, StoreError, UploadRef};
 
 const UPLOADS: &str = ".trailhaul/uploads";
 const UPLOAD_SUFFIX: &str = ".upload";
@@ -154,7 +154,7 @@ pub(super) fn holds(root: &Root, key: &str, parts: &[Part]) -> Result<bool, Stor
     let Some((file, stat)) = super::body::open(root, key, OPERATION)? else {
         return Ok(false);
     };
-    if total(parts) != Some(size(&stat)) {
+    if keys::total(parts) != Some(size(&stat)) {
         return Ok(false);
     }
     let mut buffer = vec![0; crate::store::MAX_PIECE];
@@ -276,17 +276,7 @@ fn clean(root: &Root, key: &str, upload: &str) -> io::Result<()> {
 }
 
 fn check_parts(root: &Root, operation: &'static str, key: &str, parts: &[Part]) -> Result<(), StoreError> {
-    let short = parts.iter().rev().skip(1).any(|part| part.size < MIN_PART as u64);
-    let why = if !(1..=MAX_PARTS).contains(&u32::try_from(parts.len()).unwrap_or(u32::MAX)) {
-        "an upload has 1 to 10000 parts"
-    } else if !parts.iter().map(|part| part.number).eq(1..=MAX_PARTS.min(parts.len() as u32)) {
-        "the parts are not numbered 1, 2, 3 and so on"
-    } else if short {
-        "a part that is not the last is below 5 MiB"
-    } else {
-        return Ok(());
-    };
-    Err(root.error(ErrorKind::Invalid, operation, key, why))
+    keys::check_parts(parts).map_err(|why| root.error(ErrorKind::Invalid, operation, key, why))
 }
 
 fn check_size(
@@ -296,15 +286,11 @@ fn check_size(
     parts: &[Part],
     size: u64,
 ) -> Result<(), StoreError> {
-    if total(parts) == Some(size) {
+    if keys::total(parts) == Some(size) {
         return Ok(());
     }
     let why = format!("the upload has {size} bytes, and its parts do not add up to that");
     Err(root.error(ErrorKind::Invalid, operation, key, why))
-}
-
-fn total(parts: &[Part]) -> Option<u64> {
-    parts.iter().try_fold(0u64, |sum, part| sum.checked_add(part.size))
 }
 
 fn folder_of(key: &str) -> String {
