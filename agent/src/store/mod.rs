@@ -17,6 +17,7 @@ mod error;
 mod folder;
 mod keys;
 mod memory;
+mod s3;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 pub use error::{ErrorKind, StoreError};
 pub use folder::FolderStore;
 pub use memory::MemoryStore;
+pub use s3::{Encryption, Keep, S3Options, S3Store};
 
 /// User metadata of an object: names without the `x-amz-meta-` prefix, lower case.
 pub type Metadata = BTreeMap<String, String>;
