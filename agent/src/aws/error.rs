@@ -109,6 +109,11 @@ impl Failure {
         self.class
     }
 
+    /// The HTTP status, when there was an answer.
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
     /// The service's error code, such as `SlowDown`.
     pub fn code(&self) -> Option<&str> {
         self.code.as_deref()

@@ -9,10 +9,10 @@ use trailhaul::runtime::SystemClock;
 use trailhaul::store::{Keep, S3Options, S3Store};
 
 /// The account that owns the buckets of tests.
-pub const OWNER: &str = "111122223333";
+pub(crate) const OWNER: &str = "111122223333";
 
 /// A connection through this endpoint; `key` is the access key id.
-pub async fn connect(endpoint: &str, key: &str) -> Aws {
+pub(crate) async fn connect(endpoint: &str, key: &str) -> Aws {
     let settings = AwsSettings {
         region: Some("us-east-1".to_owned()),
         endpoint_url: Some(endpoint.to_owned()),
@@ -24,26 +24,26 @@ pub async fn connect(endpoint: &str, key: &str) -> Aws {
 }
 
 /// Makes a bucket and opens it as a store.
-pub async fn bucket(aws: &Aws, name: &str) -> S3Store {
+pub(crate) async fn bucket(aws: &Aws, name: &str) -> S3Store {
     let client = s3(aws);
     client.create_bucket().bucket(name).send().await.unwrap();
     open(aws, name)
 }
 
 /// A plain S3 client, for what the store cannot do.
-pub fn s3(aws: &Aws) -> aws_sdk_s3::Client {
+pub(crate) fn s3(aws: &Aws) -> aws_sdk_s3::Client {
     let config = aws.sdk_config(&aws.base(), None);
     let config = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
     aws_sdk_s3::Client::from_conf(config)
 }
 
 /// Opens a bucket as the base identity.
-pub fn open(aws: &Aws, name: &str) -> S3Store {
+pub(crate) fn open(aws: &Aws, name: &str) -> S3Store {
     S3Store::new(aws, options(aws, name)).unwrap()
 }
 
 /// The options of a bucket that [`OWNER`] owns.
-pub fn options(aws: &Aws, name: &str) -> S3Options {
+pub(crate) fn options(aws: &Aws, name: &str) -> S3Options {
     S3Options {
         bucket: name.to_owned(),
         owner: Some(BucketOwner::new(OWNER.parse().unwrap())),

@@ -32,7 +32,22 @@ impl Operation {
 
 impl S3Store {
     /// Makes a call. `send` builds the request anew for each of the two attempts at most.
-    pub(super) async fn call<T, E, F, S>(&self, operation: Operation, key: &str, send: S) -> Result<T, StoreError>
+    pub(super) async fn call<T, E, F, S>(
+        &self,
+        operation: Operation,
+        key: &str,
+        send: S,
+    ) -> Result<T, StoreError>
+    where
+        S: Fn(Client) -> F,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        self.call_raw(send).await.map_err(|failure| self.error(operation, key, &failure))
+    }
+
+    /// The same, for who needs to know how the call failed.
+    pub(super) async fn call_raw<T, E, F, S>(&self, send: S) -> Result<T, Failure>
     where
         S: Fn(Client) -> F,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
@@ -44,10 +59,10 @@ impl S3Store {
             Err(error) => classify(&error),
         };
         if !self.put_right(&failure, &region) {
-            return Err(self.error(operation, key, &failure));
+            return Err(failure);
         }
         let (client, _) = self.current();
-        send(client).await.map_err(|error| self.error(operation, key, &classify(&error)))
+        send(client).await.map_err(|error| classify(&error))
     }
 
     /// Whether the cause of a refusal could be removed. All of these refuse the call before it has any effect.
@@ -84,12 +99,15 @@ impl S3Store {
             ErrorClass::Denied => Some(format!(
                 "called by {caller}: allow {needs} on bucket {bucket} (and the key of its encryption){owner}"
             )),
-            ErrorClass::NoCredentials | ErrorClass::Expired => Some(format!("needed by {caller} for {needs}")),
-            ErrorClass::WrongRegion => Some(format!(
-                "requests go to region {}; set the region of bucket {bucket}",
-                self.region()
-            )),
-            ErrorClass::Archived => Some("restore the object, or let the lifecycle keep it readable longer".into()),
+            ErrorClass::NoCredentials | ErrorClass::Expired => {
+                Some(format!("needed by {caller} for {needs}"))
+            }
+            ErrorClass::WrongRegion => {
+                Some(format!("requests go to region {}; set the region of bucket {bucket}", self.region()))
+            }
+            ErrorClass::Archived => {
+                Some("restore the object, or let the lifecycle keep it readable longer".into())
+            }
             ErrorClass::Skewed => Some("set this machine's clock".into()),
             _ => None,
         }

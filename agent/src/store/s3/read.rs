@@ -65,7 +65,11 @@ fn convert_page(page: &ListObjectsV2Output, encoded: bool) -> Option<ListPage> {
         prefixes.push(decode(folded.prefix()?)?);
     }
     let more = page.is_truncated().unwrap_or(false);
-    Some(ListPage { objects, prefixes, next: page.next_continuation_token().filter(|_| more).map(str::to_owned) })
+    Some(ListPage {
+        objects,
+        prefixes,
+        next: page.next_continuation_token().filter(|_| more).map(str::to_owned),
+    })
 }
 
 pub(super) async fn head(store: &S3Store, key: &str) -> Result<Option<ObjectMeta>, StoreError> {
@@ -101,7 +105,12 @@ pub(super) async fn get(store: &S3Store, key: &str, options: GetOptions) -> Resu
     let range = match &options.range {
         Some(range) if range.is_empty() => {
             let message = "an empty range";
-            return Err(StoreError::new(ErrorKind::Invalid, GET.verb, format!("{}/{key}", store.url), message));
+            return Err(StoreError::new(
+                ErrorKind::Invalid,
+                GET.verb,
+                format!("{}/{key}", store.url),
+                message,
+            ));
         }
         Some(Range { start, end }) => Some(format!("bytes={start}-{}", end - 1)),
         None => None,
@@ -170,7 +179,8 @@ impl Body for S3Body {
 impl S3Body {
     fn broken(&mut self, why: &str) -> StoreError {
         self.stream = None;
-        let message = format!("broken off after {} of {} bytes: {why}", self.length - self.missing, self.length);
+        let message =
+            format!("broken off after {} of {} bytes: {why}", self.length - self.missing, self.length);
         StoreError::new(ErrorKind::Unavailable, GET.verb, &self.place, message)
     }
 }

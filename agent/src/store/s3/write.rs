@@ -1,17 +1,21 @@
 //! Writing: small objects in one request, larger ones as uploads that appear when they are completed.
 
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, EncodingType};
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, EncodingType,
+};
 use aws_smithy_types::byte_stream::ByteStream;
 use bytes::Bytes;
 
+use super::S3Store;
 use super::call::Operation;
 use super::checksum::{Sha256Sum, part_base64};
 use super::read::{unquoted, url_decode, version};
-use super::S3Store;
+use crate::aws::ErrorClass;
 use crate::store::{ErrorKind, ObjectMeta, Part, PutOptions, StoreError, UploadRef, keys};
 
 const PUT: Operation = Operation::new("write object", "s3:PutObject").creating();
-const BEGIN: Operation = Operation::new("begin upload", "s3:PutObject (and kms:GenerateDataKey, kms:Decrypt)");
+const BEGIN: Operation =
+    Operation::new("begin upload", "s3:PutObject (and kms:GenerateDataKey, kms:Decrypt)");
 const PART: Operation = Operation::new("upload part", "s3:PutObject (and kms:GenerateDataKey, kms:Decrypt)");
 const COMPLETE: Operation = Operation::new("complete upload", "s3:PutObject (and kms:Decrypt)").creating();
 const ABORT: Operation = Operation::new("abort upload", "s3:AbortMultipartUpload");
@@ -76,7 +80,9 @@ pub(super) async fn begin(store: &S3Store, key: &str, options: &PutOptions) -> R
         })
         .await?;
     let upload = answer.upload_id().filter(|id| !id.is_empty());
-    upload.map(str::to_owned).ok_or_else(|| local(store, BEGIN, key, ErrorKind::Other, "S3 answered without an id"))
+    upload
+        .map(str::to_owned)
+        .ok_or_else(|| local(store, BEGIN, key, ErrorKind::Other, "S3 answered without an id"))
 }
 
 pub(super) async fn part(
@@ -111,8 +117,10 @@ pub(super) async fn part(
 }
 
 /// Completes with `If-None-Match: *`. S3 answers 412 when the name is taken, 409 when somebody deletes there at
-/// the same time; a repeat of a completion that took effect gets 404 `NoSuchUpload` from S3 and success from
-/// both emulators, so the caller asks `holds` in either case.
+/// the same time; a repeat of a completion that took effect gets success for a while and later 404
+/// `NoSuchUpload`, so the caller asks `holds` after both. moto 5.2.5 answers 500 for an upload that is not
+/// there; so a 5xx is followed by the question whether the upload still exists, which also tells sooner what
+/// became of a completion of S3 that ended in a 500. ministack 1.5.33 answers as S3 does.
 pub(super) async fn complete(
     store: &S3Store,
     key: &str,
@@ -121,9 +129,10 @@ pub(super) async fn complete(
 ) -> Result<(), StoreError> {
     no_empty_id(store, COMPLETE, key, upload)?;
     keys::check_parts(parts).map_err(|why| local(store, COMPLETE, key, ErrorKind::Invalid, why))?;
-    let list = CompletedMultipartUpload::builder().set_parts(Some(parts.iter().map(completed).collect())).build();
-    store
-        .call(COMPLETE, key, |client| {
+    let list =
+        CompletedMultipartUpload::builder().set_parts(Some(parts.iter().map(completed).collect())).build();
+    let outcome = store
+        .call_raw(|client| {
             client
                 .complete_multipart_upload()
                 .bucket(&store.options.bucket)
@@ -135,8 +144,36 @@ pub(super) async fn complete(
                 .multipart_upload(list.clone())
                 .send()
         })
-        .await?;
-    Ok(())
+        .await;
+    let Err(failure) = outcome else { return Ok(()) };
+    let answered = failure.class() == ErrorClass::Unavailable && failure.status().is_some();
+    if answered && is_gone(store, key, upload).await {
+        return Err(local(
+            store,
+            COMPLETE,
+            key,
+            ErrorKind::NoSuchUpload,
+            "failed, and the upload is not there",
+        ));
+    }
+    Err(store.error(COMPLETE, key, &failure))
+}
+
+/// Whether S3 says that there is no such upload. Without permission to ask: `false`.
+async fn is_gone(store: &S3Store, key: &str, upload: &str) -> bool {
+    let asked = store
+        .call_raw(|client| {
+            client
+                .list_parts()
+                .bucket(&store.options.bucket)
+                .key(key)
+                .upload_id(upload)
+                .max_parts(1)
+                .set_expected_bucket_owner(store.owner())
+                .send()
+        })
+        .await;
+    asked.is_err_and(|failure| failure.class() == ErrorClass::NoSuchUpload)
 }
 
 fn completed(part: &Part) -> CompletedPart {
@@ -194,7 +231,8 @@ pub(super) async fn list_uploads(
         let encoded = page.encoding_type() == Some(&EncodingType::Url);
         let before = found.len();
         for upload in page.uploads() {
-            let key = upload.key().and_then(|key| if encoded { url_decode(key) } else { Some(key.to_owned()) });
+            let key =
+                upload.key().and_then(|key| if encoded { url_decode(key) } else { Some(key.to_owned()) });
             if let (Some(key), Some(id)) = (key, upload.upload_id()) {
                 // Emulators do not all look at the prefix and the limit.
                 if key.starts_with(prefix) && found.len() < limit {
@@ -202,7 +240,8 @@ pub(super) async fn list_uploads(
                 }
             }
         }
-        let next = page.next_key_marker().map(|key| if encoded { url_decode(key) } else { Some(key.to_owned()) });
+        let next =
+            page.next_key_marker().map(|key| if encoded { url_decode(key) } else { Some(key.to_owned()) });
         let next = (next.flatten(), page.next_upload_id_marker().map(str::to_owned));
         if !page.is_truncated().unwrap_or(false) || next == after || found.len() == before {
             break;
