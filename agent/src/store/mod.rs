@@ -14,9 +14,11 @@
 #[doc(hidden)]
 pub mod conformance;
 mod error;
+mod faulty;
 mod folder;
 mod keys;
 mod memory;
+mod reader;
 mod s3;
 
 use std::collections::BTreeMap;
@@ -27,8 +29,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use error::{ErrorKind, StoreError};
+pub use faulty::{Faults, FaultyStore, Frozen, Step, Steps, When};
 pub use folder::FolderStore;
 pub use memory::MemoryStore;
+pub use reader::{ObjectReader, ReadError};
 pub use s3::{Encryption, Keep, S3Options, S3Store};
 
 /// User metadata of an object: names without the `x-amz-meta-` prefix, lower case.
