@@ -1,0 +1,1 @@
+//! The JSON Schema of the configuration file, made from the key tables.
