@@ -22,10 +22,9 @@ use super::error::SetupError;
 use super::http::http_client;
 use super::identity::{Caller, Identity};
 use super::role::Role;
-use super::secret::Secret;
-use super::settings::AwsSettings;
 use super::sts::{BaseSource, RoleSource};
 use super::time::AwsTime;
+use crate::config::{self, Secret};
 use crate::runtime::Clock;
 
 /// The longest that one request may take up to the head of its answer, signing and connecting included. A
@@ -62,14 +61,14 @@ struct Inner {
 impl Aws {
     /// Sets up the connection; asks the environment and the profile for what the settings leave open.
     /// Nothing is fetched yet, so missing credentials show at the first call.
-    pub async fn connect(settings: &AwsSettings, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
+    pub async fn connect(settings: &config::Aws, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
         Self::connect_from(settings, clock, None).await
     }
 
     /// The same with these keys instead of those of the environment, which is not asked for any: for tests
     /// against emulators, where the key says which account calls.
     pub async fn connect_with_keys(
-        settings: &AwsSettings,
+        settings: &config::Aws,
         clock: Arc<dyn Clock>,
         keys: &StaticKeys,
     ) -> Result<Self, SetupError> {
@@ -78,7 +77,7 @@ impl Aws {
     }
 
     async fn connect_from(
-        settings: &AwsSettings,
+        settings: &config::Aws,
         clock: Arc<dyn Clock>,
         keys: Option<SharedCredentialsProvider>,
     ) -> Result<Self, SetupError> {
@@ -99,11 +98,12 @@ impl Aws {
         if let Some(url) = &settings.endpoint_url {
             loader = loader.endpoint_url(url);
         }
-        if let Some(fips) = settings.fips {
-            loader = loader.use_fips(fips);
+        // Off leaves it to the environment (AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT).
+        if settings.fips {
+            loader = loader.use_fips(true);
         }
-        if let Some(dual_stack) = settings.dual_stack {
-            loader = loader.use_dual_stack(dual_stack);
+        if settings.dual_stack {
+            loader = loader.use_dual_stack(true);
         }
         let loaded = loader.load().await;
         let region = loaded.region().ok_or(SetupError::NoRegion)?.to_string();

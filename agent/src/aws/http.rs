@@ -19,7 +19,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::error::SetupError;
-use super::settings::AwsSettings;
+use crate::config;
 
 /// Time to connect, TLS included: AWS answers within a second from anywhere, and a black hole must not hold
 /// a lane for long.
@@ -42,7 +42,7 @@ const MAX_BUNDLE: u64 = 4 * 1024 * 1024;
 const NEVER_PROXIED: &str = "169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23";
 
 /// Builds the client.
-pub(super) fn http_client(settings: &AwsSettings) -> Result<SharedHttpClient, SetupError> {
+pub(super) fn http_client(settings: &config::Aws) -> Result<SharedHttpClient, SetupError> {
     let timeouts = HttpConnectorSettings::builder().connect_timeout(CONNECT).read_timeout(RESPONSE).build();
     let mut builder: ConnectorBuilder = Connector::builder();
     if let Some(proxy) = &settings.proxy {

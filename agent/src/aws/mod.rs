@@ -1,6 +1,6 @@
 //! AWS: who calls, through which client, and what an error means.
 //!
-//! In: the `aws` settings and the roles of accounts, buckets and streams. Out: identities whose credentials
+//! In: `config::Aws` and the roles of accounts, buckets and streams. Out: identities whose credentials
 //! renew themselves, one SDK configuration per identity and region, and error classes. Invariants:
 //!
 //! * One HTTP client (one connection pool, one TLS configuration) serves all accounts.
@@ -19,8 +19,6 @@ mod http;
 mod identity;
 mod owner;
 mod role;
-mod secret;
-mod settings;
 mod sts;
 mod time;
 
@@ -28,7 +26,5 @@ pub use clients::{Aws, StaticKeys};
 pub use error::{ErrorClass, Failure, SetupError, classify};
 pub use identity::{Caller, Identity};
 pub use owner::BucketOwner;
-pub use role::{MAX_DURATION, MIN_DURATION, Role, RoleArn, RoleError, RoleTarget, RoleTemplate, SessionName};
-pub use secret::Secret;
-pub use settings::AwsSettings;
+pub use role::{Role, RoleArn, RoleError};
 pub use time::AwsTime;

@@ -1,7 +1,7 @@
 //! Roles: which one, in which account, under which session name.
 //!
-//! In: a name or an ARN from the configuration. Out: a [`Role`] that STS will accept in form. Whatever breaks
-//! one of STS's documented limits is refused here, with the limit in the message.
+//! In: a role of the configuration, by name or by ARN, and the account. Out: a [`Role`] that STS will accept in
+//! form. Whatever breaks one of STS's documented limits is refused here, with the limit in the message.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use trailhaul_core::model::AccountId;
 
-use super::Secret;
+use crate::config::{self, Secret};
 
-/// The longest session of a role that was assumed from a role, and a default that every role allows:
-/// 3,600 s (STS API reference, `DurationSeconds`: "role chaining limits your session to a maximum of one
-/// hour").
-pub const MAX_DURATION: Duration = Duration::from_secs(3_600);
+/// The longest session of a role that was assumed from a role, 3,600 s (STS API reference, AssumeRole).
+pub(super) const MAX_CHAINED: Duration = Duration::from_secs(3_600);
 
-/// The shortest session that STS gives.
-pub const MIN_DURATION: Duration = Duration::from_secs(900);
+/// The longest and the shortest session that STS gives at all.
+const MAX_DURATION: Duration = Duration::from_secs(43_200);
+const MIN_DURATION: Duration = Duration::from_secs(900);
 
 /// Why something cannot be a role or a session.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,8 +32,8 @@ pub enum RoleError {
     /// STS takes 2 to 1,224 characters. The value is not shown.
     #[error("the external id must have 2 to 1224 characters of A-Z a-z 0-9 _ + = , . @ : / -")]
     ExternalId,
-    /// Outside 900 s to 3,600 s.
-    #[error("a session must last 900s to 3600s, not {}s: chained roles get no longer one", .0.as_secs())]
+    /// Outside 900 s to 43,200 s.
+    #[error("a session must last 900s to 43200s, not {}s", .0.as_secs())]
     Duration(Duration),
 }
 
@@ -76,122 +75,8 @@ impl FromStr for RoleArn {
     }
 }
 
-/// A role as the configuration names it: by name, the same in each account, or by ARN.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum RoleTarget {
-    /// The role of this name (with its path, if it has one) in whichever account is meant.
-    Name(String),
-    /// This one role.
-    Arn(RoleArn),
-}
-
-impl FromStr for RoleTarget {
-    type Err = RoleError;
-    fn from_str(text: &str) -> Result<Self, RoleError> {
-        if text.starts_with("arn:") {
-            return text.parse().map(Self::Arn);
-        }
-        let name = text.trim_start_matches('/');
-        if is_role_name(name) {
-            Ok(Self::Name(name.to_owned()))
-        } else {
-            Err(RoleError::Role(text.chars().take(120).collect()))
-        }
-    }
-}
-
-/// The name of a session, with `{account}` standing for the account of the role. It shows up in CloudTrail
-/// as part of the caller's ARN.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct SessionName(String);
-
-impl Default for SessionName {
-    fn default() -> Self {
-        Self("trailhaul".to_owned())
-    }
-}
-
-impl FromStr for SessionName {
-    type Err = RoleError;
-    fn from_str(text: &str) -> Result<Self, RoleError> {
-        let filled = text.replace("{account}", "000000000000");
-        let good = (2..=64).contains(&filled.len()) && filled.bytes().all(is_session_byte);
-        if good {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(RoleError::Session(text.chars().take(120).collect()))
-        }
-    }
-}
-
-impl SessionName {
-    fn in_account(&self, account: AccountId) -> String {
-        self.0.replace("{account}", &account.to_string())
-    }
-}
-
-/// What the configuration says of a role, before the account is known.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RoleTemplate {
-    target: RoleTarget,
-    external_id: Option<Secret>,
-    session: SessionName,
-    duration: Duration,
-}
-
-impl RoleTemplate {
-    /// A role with the default session name and duration ([`MAX_DURATION`]) and no external id.
-    pub fn new(target: RoleTarget) -> Self {
-        Self { target, external_id: None, session: SessionName::default(), duration: MAX_DURATION }
-    }
-
-    /// With this external id.
-    pub fn with_external_id(mut self, id: Secret) -> Result<Self, RoleError> {
-        let text = id.expose();
-        let allowed = |b: u8| is_session_byte(b) || b == b':' || b == b'/';
-        if !(2..=1224).contains(&text.len()) || !text.bytes().all(allowed) {
-            return Err(RoleError::ExternalId);
-        }
-        self.external_id = Some(id);
-        Ok(self)
-    }
-
-    /// With this session name.
-    #[must_use]
-    pub fn with_session(mut self, session: SessionName) -> Self {
-        self.session = session;
-        self
-    }
-
-    /// With sessions of this length, 900 s to 3,600 s.
-    pub fn with_duration(mut self, duration: Duration) -> Result<Self, RoleError> {
-        if !(MIN_DURATION..=MAX_DURATION).contains(&duration) {
-            return Err(RoleError::Duration(duration));
-        }
-        self.duration = duration;
-        Ok(self)
-    }
-
-    /// The role in this account. A template that names an ARN means that role, whatever the account. The
-    /// region tells the partition of a role that is given by name.
-    pub fn in_account(&self, account: AccountId, region: &str) -> Role {
-        let arn = match &self.target {
-            RoleTarget::Arn(arn) => arn.clone(),
-            RoleTarget::Name(name) => {
-                RoleArn { partition: partition_of(region).to_owned(), account, name: name.clone() }
-            }
-        };
-        Role {
-            session: self.session.in_account(arn.account),
-            arn,
-            external_id: self.external_id.clone(),
-            duration: self.duration,
-        }
-    }
-}
-
-/// A role to assume.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A role to assume: everything that AssumeRole is given.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Role {
     pub(super) arn: RoleArn,
     pub(super) external_id: Option<Secret>,
@@ -200,9 +85,47 @@ pub struct Role {
 }
 
 impl Role {
+    /// The configured role in this account. One that is configured by its ARN is that role, whatever the
+    /// account. The region tells the partition of a role that is given by name.
+    ///
+    /// # Errors
+    /// Whatever breaks a limit of STS.
+    pub fn new(configured: &config::Role, account: AccountId, region: &str) -> Result<Self, RoleError> {
+        let arn: RoleArn = match &configured.target {
+            config::RoleTarget::Arn(arn) => arn.parse()?,
+            config::RoleTarget::Name(name) => {
+                format!("arn:{}:iam::{account}:role/{name}", partition_of(region)).parse()?
+            }
+        };
+        if !(MIN_DURATION..=MAX_DURATION).contains(&configured.duration) {
+            return Err(RoleError::Duration(configured.duration));
+        }
+        if configured.external_id.as_ref().is_some_and(|id| !is_external_id(id.expose())) {
+            return Err(RoleError::ExternalId);
+        }
+        let session = configured.session_name.replace("{account}", &arn.account.to_string());
+        if !(2..=64).contains(&session.len()) || !session.bytes().all(is_session_byte) {
+            return Err(RoleError::Session(session));
+        }
+        Ok(Self { arn, external_id: configured.external_id.clone(), session, duration: configured.duration })
+    }
+
     /// Its ARN.
     pub fn arn(&self) -> &RoleArn {
         &self.arn
+    }
+}
+
+impl fmt::Debug for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Role({})", self.arn)
+    }
+}
+
+/// By everything but the external id: equal roles have equal hashes, and no hash tells of a secret.
+impl std::hash::Hash for Role {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (&self.arn, &self.session, self.duration).hash(state);
     }
 }
 
@@ -226,6 +149,10 @@ fn is_role_name(text: &str) -> bool {
     (1..=64).contains(&name.len())
         && text.len() <= 512 + 64
         && text.split('/').all(|part| !part.is_empty() && part.bytes().all(is_session_byte))
+}
+
+fn is_external_id(text: &str) -> bool {
+    (2..=1224).contains(&text.len()) && text.bytes().all(|b| is_session_byte(b) || b == b':' || b == b'/')
 }
 
 fn is_session_byte(b: u8) -> bool {
@@ -255,11 +182,27 @@ mod tests {
         }
     }
 
+    fn configured(target: &str) -> config::Role {
+        let arn = target.starts_with("arn:");
+        config::Role {
+            target: if arn {
+                config::RoleTarget::Arn(target.to_owned())
+            } else {
+                config::RoleTarget::Name(target.to_owned())
+            },
+            external_id: None,
+            session_name: "trailhaul-{account}".to_owned(),
+            duration: MAX_CHAINED,
+        }
+    }
+
+    fn new(role: &config::Role) -> Result<Role, RoleError> {
+        Role::new(role, "111122223333".parse().unwrap(), "cn-north-1")
+    }
+
     #[test]
     fn a_name_becomes_the_role_of_the_account_and_partition() {
-        let template = RoleTemplate::new("audit/TrailhaulReader".parse().unwrap())
-            .with_session("trailhaul-{account}".parse().unwrap());
-        let role = template.in_account("111122223333".parse().unwrap(), "cn-north-1");
+        let role = new(&configured("audit/TrailhaulReader")).unwrap();
         assert_eq!(role.arn().to_string(), "arn:aws-cn:iam::111122223333:role/audit/TrailhaulReader");
         assert_eq!(role.session, "trailhaul-111122223333");
     }
@@ -267,22 +210,26 @@ mod tests {
     #[test]
     fn an_arn_stays_itself_whatever_the_account() {
         let arn = "arn:aws:iam::444455556666:role/Reader";
-        let template = RoleTemplate::new(arn.parse().unwrap());
-        let role = template.in_account("111122223333".parse().unwrap(), "eu-central-1");
+        let role = new(&configured(arn)).unwrap();
         assert_eq!((role.arn().to_string().as_str(), role.arn().account().as_u64()), (arn, 444_455_556_666));
+        assert_eq!(role.session, "trailhaul-444455556666");
     }
 
     #[test]
     fn the_limits_of_sts_are_kept() {
-        let template = || RoleTemplate::new(RoleTarget::Name("R".to_owned()));
-        assert!("x".parse::<SessionName>().is_err());
-        assert!("{account}-{account}-{account}-{account}-{account}-".parse::<SessionName>().is_err());
-        assert!("has space".parse::<SessionName>().is_err());
-        assert!(template().with_duration(Duration::from_secs(899)).is_err());
-        assert!(template().with_duration(Duration::from_secs(3_601)).is_err());
-        assert!(template().with_external_id(Secret::new("x")).is_err());
-        let error = template().with_external_id(Secret::new("planted secret")).unwrap_err();
-        assert!(!error.to_string().contains("planted"));
-        assert!(template().with_external_id(Secret::new("team:7/x")).is_ok());
+        let with = |change: fn(&mut config::Role)| {
+            let mut role = configured("R");
+            change(&mut role);
+            new(&role)
+        };
+        assert!(with(|_| {}).is_ok());
+        assert!(with(|role| role.external_id = Some(Secret::new("team:7/x"))).is_ok());
+        assert!(with(|role| role.session_name = "x".to_owned()).is_err());
+        assert!(with(|role| role.session_name = "has space".to_owned()).is_err());
+        assert!(with(|role| role.session_name = "{account}".repeat(6)).is_err());
+        assert!(with(|role| role.duration = Duration::from_secs(899)).is_err());
+        assert!(with(|role| role.duration = Duration::from_secs(43_201)).is_err());
+        let error = with(|role| role.external_id = Some(Secret::new("planted secret"))).unwrap_err();
+        assert!(error == RoleError::ExternalId && !format!("{error} {error:?}").contains("planted"));
     }
 }

@@ -14,8 +14,8 @@ use aws_sdk_sts::Client;
 
 use super::credentials::Source;
 use super::error::{ErrorClass, Failure, classify};
-use super::identity::Identity;
-use super::role::Role;
+use super::identity::{Caller, Identity};
+use super::role::{MAX_CHAINED, Role};
 use super::time::AwsTime;
 
 /// The longest that the environment's credential source may take: metadata services and credential
@@ -71,8 +71,14 @@ pub(super) struct RoleSource {
 #[async_trait]
 impl Source for RoleSource {
     async fn fetch(&self) -> Result<Credentials, Failure> {
-        match self.assume().await {
-            Err(failure) if self.mended(&failure) => self.assume().await,
+        // A role that is assumed from a role gets an hour at most. Whether the base is one only STS knows.
+        let chained = matches!(self.from.caller(), Caller::Role(_));
+        let duration = if chained { self.role.duration.min(MAX_CHAINED) } else { self.role.duration };
+        match self.assume(duration).await {
+            Err(failure) if failure.class() == ErrorClass::Invalid && duration > MAX_CHAINED => {
+                self.assume(MAX_CHAINED).await
+            }
+            Err(failure) if self.mended(&failure) => self.assume(duration).await,
             done => done,
         }
         .map_err(|failure| self.explain(failure))
@@ -80,9 +86,9 @@ impl Source for RoleSource {
 }
 
 impl RoleSource {
-    async fn assume(&self) -> Result<Credentials, Failure> {
+    async fn assume(&self, duration: Duration) -> Result<Credentials, Failure> {
         let role = &self.role;
-        let duration = i32::try_from(role.duration.as_secs()).unwrap_or(3_600);
+        let duration = i32::try_from(duration.as_secs()).unwrap_or(3_600);
         let answer = self
             .client
             .assume_role()
@@ -128,10 +134,9 @@ impl RoleSource {
                  caller (without an external id, for none is configured), and that the caller's own policy \
                  allows sts:AssumeRole"
             ),
-            ErrorClass::Invalid => format!(
-                "sts:AssumeRole of {to} by {from}: a role assumed from a role gets at most 3600s, and the role's \
-                 own maximum counts too"
-            ),
+            ErrorClass::Invalid => {
+                format!("sts:AssumeRole of {to} by {from}: the role's own maximum session duration counts too")
+            }
             _ => format!("sts:AssumeRole of {to} by {from}"),
         };
         failure.with_hint(&hint)

@@ -33,7 +33,7 @@ pub use faulty::{Faults, FaultyStore, Frozen, Step, Steps, When};
 pub use folder::FolderStore;
 pub use memory::MemoryStore;
 pub use reader::{ObjectReader, ReadError};
-pub use s3::{Encryption, Keep, S3Options, S3Store};
+pub use s3::{Encryption, Keep, KeepClass, S3Options, S3Store};
 
 /// User metadata of an object: names without the `x-amz-meta-` prefix, lower case.
 pub type Metadata = BTreeMap<String, String>;

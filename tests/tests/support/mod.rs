@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use trailhaul::aws::{Aws, AwsSettings, BucketOwner, Secret, StaticKeys};
+use trailhaul::aws::{Aws, BucketOwner, StaticKeys};
+use trailhaul::config::{self, Secret};
 use trailhaul::runtime::SystemClock;
 use trailhaul::store::{Keep, S3Options, S3Store};
 
@@ -13,11 +14,14 @@ pub(crate) const OWNER: &str = "111122223333";
 
 /// A connection through this endpoint; `key` is the access key id.
 pub(crate) async fn connect(endpoint: &str, key: &str) -> Aws {
-    let settings = AwsSettings {
+    let settings = config::Aws {
         region: Some("us-east-1".to_owned()),
         endpoint_url: Some(endpoint.to_owned()),
         path_style: true,
-        ..AwsSettings::default()
+        proxy: None,
+        ca_bundle: None,
+        fips: false,
+        dual_stack: false,
     };
     let keys = StaticKeys { id: key.to_owned(), secret: Secret::new("planted-secret-key") };
     Aws::connect_with_keys(&settings, Arc::new(SystemClock), &keys).await.unwrap()

@@ -53,8 +53,18 @@ pub struct S3Options {
 pub struct Keep {
     /// Encryption; `None`: the bucket's default.
     pub encryption: Option<Encryption>,
-    /// Storage class, such as `STANDARD_IA`; `None`: `STANDARD`.
-    pub storage_class: Option<String>,
+    /// The storage class of large and long-lived objects; everything else is `STANDARD`.
+    pub class: Option<KeepClass>,
+}
+
+/// A storage class, for a part of the bucket only: the small objects of a journal would cost more in a cold
+/// class than in `STANDARD`, and must stay readable at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeepClass {
+    /// Such as `STANDARD_IA`.
+    pub class: String,
+    /// The key prefix below which it applies; empty: everywhere.
+    pub below: String,
 }
 
 /// Encryption at rest.
@@ -120,8 +130,9 @@ impl S3Store {
         self.options.owner.map(|owner| owner.to_string())
     }
 
-    fn storage_class(&self) -> Option<StorageClass> {
-        self.options.keep.storage_class.as_deref().map(StorageClass::from)
+    fn storage_class(&self, key: &str) -> Option<StorageClass> {
+        let class = self.options.keep.class.as_ref().filter(|class| key.starts_with(&class.below))?;
+        Some(StorageClass::from(class.class.as_str()))
     }
 
     fn encryption(&self) -> Option<ServerSideEncryption> {
