@@ -18,7 +18,7 @@ use aws_sdk_s3::config::{
 };
 
 use super::credentials::Renewed;
-use super::error::SetupError;
+use super::error::{ErrorClass, Failure, SetupError};
 use super::http::http_client;
 use super::identity::{Caller, Identity};
 use super::role::Role;
@@ -162,6 +162,17 @@ impl Aws {
             .region(Region::new(region))
             .credentials_provider(identity.provider())
             .build()
+    }
+
+    /// Whether the cause of a refusal could be removed, so that the call is worth repeating at once, one time.
+    /// What is put right here refuses a call before it has any effect.
+    pub(crate) fn put_right(&self, identity: &Identity, failure: &Failure) -> bool {
+        match failure.class() {
+            ErrorClass::Expired => identity.expire(),
+            // Refusals of a skewed clock come with many codes; the server's time tells.
+            ErrorClass::Skewed | ErrorClass::Denied => self.inner.time.learn_if_far(failure),
+            _ => false,
+        }
     }
 
     fn link(&self, chain: &[Role], role: &Role, from: &Identity) -> Identity {

@@ -15,6 +15,8 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use jiff::Timestamp;
 
+use crate::store::ErrorKind;
+
 /// Why the connection to AWS cannot be set up. All of these are mistakes of the configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -132,6 +134,26 @@ impl Failure {
     /// Whether the same call may succeed in a moment without anybody's doing.
     pub fn is_retryable(&self) -> bool {
         matches!(self.class, ErrorClass::Throttled | ErrorClass::Conflict | ErrorClass::Unavailable)
+    }
+
+    /// The failure as those of stores and sinks are classed; `condition` is what a condition that does not hold
+    /// means to the call.
+    pub(crate) fn store_kind(&self, condition: ErrorKind) -> ErrorKind {
+        match self.class {
+            ErrorClass::Denied | ErrorClass::NoCredentials | ErrorClass::Expired | ErrorClass::Skewed => {
+                ErrorKind::Denied
+            }
+            ErrorClass::Throttled => ErrorKind::Throttled,
+            ErrorClass::Archived => ErrorKind::Archived,
+            ErrorClass::NotFound => ErrorKind::NotFound,
+            ErrorClass::Precondition => condition,
+            ErrorClass::Conflict => ErrorKind::Conflict,
+            ErrorClass::NoSuchUpload => ErrorKind::NoSuchUpload,
+            ErrorClass::Unavailable => ErrorKind::Unavailable,
+            ErrorClass::Full => ErrorKind::Full,
+            ErrorClass::Invalid => ErrorKind::Invalid,
+            ErrorClass::WrongRegion | ErrorClass::Other => ErrorKind::Other,
+        }
     }
 
     /// The same failure with a hint behind it: what somebody can do.

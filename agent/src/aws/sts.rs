@@ -135,7 +135,9 @@ impl RoleSource {
                  allows sts:AssumeRole"
             ),
             ErrorClass::Invalid => {
-                format!("sts:AssumeRole of {to} by {from}: the role's own maximum session duration counts too")
+                format!(
+                    "sts:AssumeRole of {to} by {from}: the role's own maximum session duration counts too"
+                )
             }
             _ => format!("sts:AssumeRole of {to} by {from}"),
         };

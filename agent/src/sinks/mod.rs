@@ -1,1 +1,3 @@
 //! Where events go: archive, file, console, Kinesis.
+
+pub mod kinesis;

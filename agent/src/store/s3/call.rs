@@ -72,15 +72,13 @@ impl S3Store {
             ErrorClass::WrongRegion => {
                 failure.region().is_some_and(|named| self.move_to(named) || named != region)
             }
-            ErrorClass::Expired => self.options.identity.expire(),
-            ErrorClass::Skewed | ErrorClass::Denied => self.aws.time().learn_if_far(failure),
-            _ => false,
+            _ => self.aws.put_right(&self.options.identity, failure),
         }
     }
 
     pub(super) fn error(&self, operation: Operation, key: &str, failure: &Failure) -> StoreError {
         let place = if key.is_empty() { self.url.clone() } else { format!("{}/{key}", self.url) };
-        let kind = kind_of(failure.class(), operation.condition);
+        let kind = failure.store_kind(operation.condition);
         let message = match self.hint(operation, failure.class()) {
             Some(hint) => format!("{failure}; {hint}"),
             None => failure.to_string(),
@@ -111,23 +109,5 @@ impl S3Store {
             ErrorClass::Skewed => Some("set this machine's clock".into()),
             _ => None,
         }
-    }
-}
-
-fn kind_of(class: ErrorClass, condition: ErrorKind) -> ErrorKind {
-    match class {
-        ErrorClass::Denied | ErrorClass::NoCredentials | ErrorClass::Expired | ErrorClass::Skewed => {
-            ErrorKind::Denied
-        }
-        ErrorClass::Throttled => ErrorKind::Throttled,
-        ErrorClass::Archived => ErrorKind::Archived,
-        ErrorClass::NotFound => ErrorKind::NotFound,
-        ErrorClass::Precondition => condition,
-        ErrorClass::Conflict => ErrorKind::Conflict,
-        ErrorClass::NoSuchUpload => ErrorKind::NoSuchUpload,
-        ErrorClass::Unavailable => ErrorKind::Unavailable,
-        ErrorClass::Full => ErrorKind::Full,
-        ErrorClass::Invalid => ErrorKind::Invalid,
-        _ => ErrorKind::Other,
     }
 }
