@@ -169,6 +169,10 @@ impl Aws {
     pub(crate) fn put_right(&self, identity: &Identity, failure: &Failure) -> bool {
         match failure.class() {
             ErrorClass::Expired => identity.expire(),
+            // A HEAD has no body to say so: a bare 400 may be an expired token.
+            ErrorClass::Invalid if failure.status() == Some(400) && failure.code().is_none() => {
+                identity.expire()
+            }
             // Refusals of a skewed clock come with many codes; the server's time tells.
             ErrorClass::Skewed | ErrorClass::Denied => self.inner.time.learn_if_far(failure),
             _ => false,
