@@ -66,17 +66,10 @@ pub enum WhyRefused {
     PartitionKey,
 }
 
-/// A record on its way.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) position: usize,
-    pub(super) record: Record,
-}
-
 /// The records of one `send`, until they are delivered.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Record>,
     refused: Vec<Refused>,
 }
 
@@ -87,18 +80,18 @@ impl Queue {
         for (position, record) in records.into_iter().enumerate() {
             match refuse(&record, limit) {
                 Some(why) => queue.refused.push(Refused { position, why }),
-                None => queue.waiting.push_back(Waiting { position, record }),
+                None => queue.waiting.push_back(record),
             }
         }
         queue
     }
 
     /// The next request; empty when nothing waits.
-    pub(super) fn next(&mut self) -> Vec<Waiting> {
+    pub(super) fn next(&mut self) -> Vec<Record> {
         let mut request = Vec::new();
         let mut size = 0usize;
         while let Some(next) = self.waiting.front() {
-            size = size.saturating_add(next.record.size());
+            size = size.saturating_add(next.size());
             if request.len() == MAX_RECORDS || (size > MAX_REQUEST && !request.is_empty()) {
                 break;
             }
@@ -109,7 +102,7 @@ impl Queue {
 
     /// Puts records back that were not delivered; they go first, so that no record waits for ever behind new
     /// ones.
-    pub(super) fn again(&mut self, failed: Vec<Waiting>) {
+    pub(super) fn again(&mut self, failed: Vec<Record>) {
         for record in failed.into_iter().rev() {
             self.waiting.push_front(record);
         }
@@ -173,7 +166,11 @@ mod tests {
             fail in prop::collection::vec(any::<bool>(), 1..50),
         ) {
             let count = sizes.len();
-            let mut queue = Queue::new(sizes.into_iter().map(record).collect(), DEFAULT_RECORD);
+            let named = |(position, size): (usize, usize)| {
+                Record { partition_key: position.to_string(), ..record(size) }
+            };
+            let records = sizes.into_iter().enumerate().map(named).collect();
+            let mut queue = Queue::new(records, DEFAULT_RECORD);
             let mut fail = fail.into_iter().cycle();
             let mut delivered = vec![0; count];
             for round in 0..10_000 {
@@ -181,15 +178,16 @@ mod tests {
                 if request.is_empty() {
                     break;
                 }
-                let size: usize = request.iter().map(|waiting| waiting.record.size()).sum();
+                let size: usize = request.iter().map(Record::size).sum();
                 prop_assert!(request.len() <= MAX_RECORDS && size <= MAX_REQUEST);
                 let mut failed = Vec::new();
-                for waiting in request {
+                for record in request {
                     // After a while everything succeeds, so that the test ends.
                     if round < 20 && fail.next() == Some(true) {
-                        failed.push(waiting);
+                        failed.push(record);
                     } else {
-                        delivered[waiting.position] += 1;
+                        let position: usize = record.partition_key.parse().unwrap();
+                        delivered[position] += 1;
                     }
                 }
                 queue.again(failed);

@@ -18,7 +18,7 @@ use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use tokio_util::sync::CancellationToken;
 
-use self::batch::{Queue, Waiting};
+use self::batch::Queue;
 use crate::aws::{Aws, ErrorClass, Failure, Identity, classify};
 use crate::runtime::RetryPolicy;
 use crate::store::{ErrorKind, StoreError};
@@ -123,8 +123,9 @@ impl KinesisProducer {
             self.client.describe_stream_summary().set_stream_name(name).set_stream_arn(arn).send().await;
         match asked {
             Ok(answer) => {
-                let told =
-                    answer.stream_description_summary().and_then(|summary| summary.max_record_size_in_kib());
+                let told = answer
+                    .stream_description_summary()
+                    .and_then(aws_sdk_kinesis::types::StreamDescriptionSummary::max_record_size_in_kib);
                 let told = told.and_then(|kib| usize::try_from(kib).ok()).map(|kib| kib.saturating_mul(1024));
                 let limit = told.map_or(DEFAULT_RECORD, |limit| limit.clamp(DEFAULT_RECORD, MAX_RECORD));
                 self.limit = Some(limit);
@@ -143,7 +144,7 @@ impl KinesisProducer {
     }
 
     /// One request, repeated once where its refusal could be put right.
-    async fn put(&self, request: &[Waiting]) -> Result<PutRecordsOutput, Failure> {
+    async fn put(&self, request: &[Record]) -> Result<PutRecordsOutput, Failure> {
         match self.put_once(request).await {
             Err(failure) if self.aws.put_right(&self.options.identity, &failure) => {
                 self.put_once(request).await
@@ -152,13 +153,13 @@ impl KinesisProducer {
         }
     }
 
-    async fn put_once(&self, request: &[Waiting]) -> Result<PutRecordsOutput, Failure> {
+    async fn put_once(&self, request: &[Record]) -> Result<PutRecordsOutput, Failure> {
         let (name, arn) = self.stream();
         let mut entries = Vec::with_capacity(request.len());
-        for waiting in request {
+        for record in request {
             let entry = PutRecordsRequestEntry::builder()
-                .data(Blob::new(waiting.record.data.as_ref()))
-                .partition_key(&waiting.record.partition_key)
+                .data(Blob::new(record.data.as_ref()))
+                .partition_key(&record.partition_key)
                 .build()
                 .map_err(|error| Failure::new(ErrorClass::Invalid, error.to_string()))?;
             entries.push(entry);
@@ -173,7 +174,7 @@ impl KinesisProducer {
     }
 
     /// The error of a request of which some entries failed; `None` if none did.
-    fn partial(&self, failed: &[Waiting], answer: &PutRecordsOutput) -> Option<StoreError> {
+    fn partial(&self, failed: &[Record], answer: &PutRecordsOutput) -> Option<StoreError> {
         let count = failed.len();
         if count == 0 {
             return None;
@@ -220,15 +221,15 @@ impl fmt::Debug for KinesisProducer {
 }
 
 /// Counts what was acknowledged and returns what was not. The answer is in the order of the request.
-fn sort_out(request: Vec<Waiting>, answer: &PutRecordsOutput, delivered: &mut Delivered) -> Vec<Waiting> {
+fn sort_out(request: Vec<Record>, answer: &PutRecordsOutput, delivered: &mut Delivered) -> Vec<Record> {
     let mut failed = Vec::new();
-    for (waiting, entry) in request.into_iter().zip(answer.records()) {
+    for (record, entry) in request.into_iter().zip(answer.records()) {
         // Without a sequence number nothing was stored, whatever else the entry says.
         if entry.error_code().is_none() && entry.sequence_number().is_some() {
             delivered.records += 1;
-            delivered.bytes += waiting.record.data.len() as u64;
+            delivered.bytes += record.data.len() as u64;
         } else {
-            failed.push(waiting);
+            failed.push(record);
         }
     }
     failed
