@@ -24,6 +24,7 @@ pub(super) fn resolve(
     problems: &mut Vec<Problem>,
 ) {
     match &mut node.value {
+        Value::Unresolved => {}
         Value::Scalar(text, _) => {
             if !text.contains("${") {
                 return;
@@ -35,9 +36,7 @@ pub(super) fn resolve(
                 }
                 Err(message) => {
                     problems.push(Problem { origin: node.origin.clone(), key: path.to_owned(), message });
-                    // A word that no reader accepts would be reported twice; the problem above is enough.
-                    *text = String::from("unresolved");
-                    node.hidden = true;
+                    node.value = Value::Unresolved;
                 }
             }
         }
@@ -128,7 +127,7 @@ pub(super) fn override_with(tree: &mut Node, variables: &[(String, String)], pro
 fn set(node: &mut Node, path: &[&str], name: &str, value: &str) -> Result<(), &'static str> {
     let origin = || Origin::Variable(clip(name));
     let Some((first, rest)) = path.split_first() else {
-        if !matches!(node.value, Value::Scalar(..)) {
+        if !matches!(node.value, Value::Scalar(..) | Value::Unresolved) {
             return Err("one value cannot replace a list or a group");
         }
         // Quoted: an empty variable is an empty text, and `~` is a tilde.

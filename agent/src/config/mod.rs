@@ -53,7 +53,7 @@ pub use trails::{Carries, Trail, Trails};
 pub use value::{Place, Secret, Start, show_duration, show_size};
 
 use key::{Form, Key, Kind};
-use section::{Context, Item, Section};
+use section::{Context, Features, Item, Section};
 use yaml::{MAX_FILE, Node};
 
 /// A whole configuration, valid in itself.
@@ -129,7 +129,8 @@ impl Config {
         let text = read(path).map_err(whole)?;
         let absolute = std::path::absolute(path).map_err(|error| whole(format!("has no folder: {error}")))?;
         let base = absolute.parent().unwrap_or(Path::new("/"));
-        Self::parse(&text, base, env, variables).map_err(|problems| Problems::new(path, problems))
+        Self::parse(&text, base, env, variables, Features::Built)
+            .map_err(|problems| Problems::new(path, problems))
     }
 
     /// Parses a configuration's text; relative paths start at `base`.
@@ -138,6 +139,7 @@ impl Config {
         base: &Path,
         env: &dyn Fn(&str) -> Option<String>,
         variables: &[(String, String)],
+        features: Features,
     ) -> Result<Self, Vec<Problem>> {
         let (tree, mut problems) = yaml::parse(text);
         let Some(mut tree) = tree else {
@@ -150,13 +152,14 @@ impl Config {
         env::resolve(&mut tree, "", env, &mut problems);
         env::override_with(&mut tree, variables, &mut problems);
 
-        let cx = Context::new(base.to_owned());
-        let built = build(&tree, &cx);
+        let cx = Context::new(base.to_owned(), features);
+        let draft = build(&tree, &cx);
+        let complete = problems.is_empty() && cx.is_clean();
         problems.extend(cx.into_problems());
-        if let Some(config) = &built {
-            problems.extend(rules::check(config, &tree));
+        if let Some(config) = &draft {
+            problems.extend(rules::check(config, &tree, complete));
         }
-        match built {
+        match draft {
             Some(config) if problems.is_empty() => Ok(config),
             _ => Err(problems),
         }
@@ -164,47 +167,45 @@ impl Config {
 
     /// The archive that holds the journal; `None` where the configuration has no archive.
     pub fn home(&self) -> Option<(&SinkName, &Archive)> {
-        let mut archives = self.sinks.iter().filter_map(|sink| match &sink.target {
-            Target::Archive(archive) => Some((&sink.name, archive)),
+        self.sinks.iter().find_map(|sink| match &sink.target {
+            Target::Archive(archive) if archive.home => Some((&sink.name, archive)),
             _ => None,
-        });
-        let first = archives.next()?;
-        if first.1.home {
-            Some(first)
-        } else {
-            Some(archives.find(|(_, archive)| archive.home).unwrap_or(first))
-        }
+        })
     }
 }
 
+/// Reads every area. Where one cannot be read, its problems are noted and its defaults stand in (for trails and
+/// sinks: those that could be read), so that the rules still see the rest; such a draft is never handed out.
 fn build(tree: &Node, cx: &Context) -> Option<Config> {
     let root = Section::open(&Item { node: tree, path: String::new() }, ROOT, cx)?;
     let organization = root.group("organization", organization::KEYS).and_then(|s| organization::build(&s));
     let trails = trails::build(&root, organization.as_ref());
-    let start = root.read("start", value::start);
-    let integrity = root.group("integrity", agent::INTEGRITY).and_then(|s| agent::integrity(&s));
-    let dedup = root.group("dedup", agent::DEDUP).and_then(|s| agent::dedup(&s));
-    let sinks = sinks::build(&root);
-    let aws = root.group("aws", aws::KEYS).and_then(|s| aws::build(&s));
-    let limits = root.group("limits", limits::LIMITS).and_then(|s| limits::build(&s));
-    let batch = root.group("batch", limits::BATCH).and_then(|s| limits::build_batch(&s));
-    let tail = root.group("tail", agent::TAIL).and_then(|s| agent::tail(&s));
-    let state = root.group("state", agent::STATE).and_then(|s| agent::state(&s));
-    let admin = root.group("admin", agent::ADMIN).and_then(|s| agent::admin(&s));
+    let start = root.read("start", value::start).unwrap_or(Start::Beginning);
+    let no_organization = || organization::build(&Section::absent("organization", organization::KEYS, cx));
     Some(Config {
-        organization: organization?,
-        trails: trails?,
-        start: start?,
-        integrity: integrity?,
-        dedup: dedup?,
-        sinks: sinks?,
-        aws: aws?,
-        limits: limits?,
-        batch: batch?,
-        tail: tail?,
-        state: state?,
-        admin: admin?,
+        organization: organization.or_else(no_organization)?,
+        trails,
+        start,
+        integrity: area(&root, "integrity", agent::INTEGRITY, agent::integrity)?,
+        dedup: area(&root, "dedup", agent::DEDUP, agent::dedup)?,
+        sinks: sinks::build(&root),
+        aws: area(&root, "aws", aws::KEYS, aws::build)?,
+        limits: area(&root, "limits", limits::LIMITS, limits::build)?,
+        batch: area(&root, "batch", limits::BATCH, limits::build_batch)?,
+        tail: area(&root, "tail", agent::TAIL, agent::tail)?,
+        state: area(&root, "state", agent::STATE, agent::state)?,
+        admin: area(&root, "admin", agent::ADMIN, agent::admin)?,
     })
+}
+
+fn area<T>(
+    root: &Section<'_>,
+    name: &str,
+    keys: &'static [Key],
+    build: fn(&Section<'_>) -> Option<T>,
+) -> Option<T> {
+    let read = root.group(name, keys).and_then(|s| build(&s));
+    read.or_else(|| build(&Section::absent(name, keys, root.cx)))
 }
 
 /// Reads the file, at most [`MAX_FILE`] bytes.

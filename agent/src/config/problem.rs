@@ -35,12 +35,13 @@ pub struct Problem {
 pub struct Problems {
     file: PathBuf,
     list: Vec<Problem>,
+    more: usize,
 }
 
-impl Problems {
-    /// At most this many are kept: nobody reads more, and a hostile file could hold a million.
-    const MOST: usize = 200;
+/// At most this many are kept: nobody reads more, and a hostile file could hold a million.
+pub(super) const MOST: usize = 200;
 
+impl Problems {
     /// The problems of `file`. Sorted by their place; repeated ones are shown once.
     pub(super) fn new(file: &Path, mut list: Vec<Problem>) -> Self {
         list.sort_by_key(|problem| match problem.origin {
@@ -49,11 +50,18 @@ impl Problems {
             Origin::Whole => (2, 0, 0),
         });
         list.dedup();
-        list.truncate(Self::MOST);
-        Self { file: file.to_owned(), list }
+        let more = list.len().saturating_sub(MOST);
+        list.truncate(MOST);
+        Self { file: file.to_owned(), list, more }
     }
 
-    /// The problems, in the order of the file.
+    /// The one problem of a variable whose value is not UTF-8.
+    pub fn not_text(file: &Path, variable: &str) -> Self {
+        let origin = Origin::Variable(variable.to_owned());
+        Self::new(file, vec![Problem { origin, key: String::new(), message: "is not UTF-8".into() }])
+    }
+
+    /// The problems, in the order of the file; the first 200 of them.
     pub fn list(&self) -> &[Problem] {
         &self.list
     }
@@ -81,6 +89,9 @@ impl fmt::Display for Problems {
                 f.write_str("\n")?;
             }
             f.write_str(&self.line(problem))?;
+        }
+        if self.more > 0 {
+            write!(f, "\n{}: more problems are left out; mend these first", self.file.display())?;
         }
         Ok(())
     }

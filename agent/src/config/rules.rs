@@ -13,16 +13,19 @@ use super::value::{Place, show_size};
 use super::yaml::{Node, Value};
 use super::{Config, Sink};
 
-pub(super) fn check(config: &Config, tree: &Node) -> Vec<Problem> {
+/// Checks a configuration; one that is not `complete` only for what is there, not for what may be missing.
+pub(super) fn check(config: &Config, tree: &Node, complete: bool) -> Vec<Problem> {
     let mut rules = Rules { tree, problems: Vec::new() };
     rules.trail_names(config);
     rules.own_tail(config);
     rules.same_place(config);
     rules.state_apart(config);
-    rules.one_home(config);
+    rules.one_home(config, complete);
     rules.one_console(config);
-    rules.regions(config);
-    rules.memory(config);
+    if complete {
+        rules.regions(config);
+        rules.memory(config);
+    }
     rules.problems
 }
 
@@ -42,13 +45,20 @@ impl Rules<'_> {
                 self.add(&format!("trails[{index}].name"), message);
             }
         }
-        let mut places: HashMap<(&Place, Vec<_>), usize> = HashMap::new();
+        let mut places: HashMap<&Place, Vec<usize>> = HashMap::new();
         for (index, trail) in trails.iter().enumerate() {
-            let families = trail.families.iter().copied().collect();
-            if let Some(first) = places.insert((&trail.place, families), index) {
+            let others = places.entry(&trail.place).or_default();
+            let twin = others.iter().find(|&&other| {
+                trails.get(other).is_some_and(|other| !other.families.is_disjoint(&trail.families))
+            });
+            if let Some(first) = twin {
                 let message =
                     format!("is also the place of trails[{first}]; every object would be found twice");
                 self.add(&format!("trails[{index}].bucket"), message);
+            }
+            // Each family has one trail of a place at most, so this stays as short as the list of families.
+            if twin.is_none() {
+                others.push(index);
             }
         }
     }
@@ -120,7 +130,7 @@ impl Rules<'_> {
         }
     }
 
-    fn one_home(&mut self, config: &Config) {
+    fn one_home(&mut self, config: &Config, complete: bool) {
         let archives: Vec<(&Sink, bool)> = config
             .sinks
             .iter()
@@ -131,7 +141,8 @@ impl Rules<'_> {
             .collect();
         let homes: Vec<&Sink> = archives.iter().filter(|(_, home)| *home).map(|(sink, _)| *sink).collect();
         match (archives.len(), homes.as_slice()) {
-            (0, _) | (_, [_]) => {}
+            (0 | 1, _) | (_, [_]) => {}
+            (_, []) if !complete => {}
             (_, []) => {
                 let message = format!(
                     "{} archives and none is home; set home: true on the one that holds the journal",

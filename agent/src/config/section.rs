@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::choice::Choice;
 use super::key::{Form, Key, Kind};
-use super::problem::{Origin, Problem, nearest};
+use super::problem::{MOST, Origin, Problem, nearest};
 use super::support::Support;
 use super::value;
 use super::yaml::{Entry, Node, Value, clip};
@@ -20,11 +20,22 @@ use super::yaml::{Entry, Node, Value, clip};
 pub(super) struct Context {
     problems: RefCell<Vec<Problem>>,
     base: PathBuf,
+    features: Features,
+}
+
+/// Which features a configuration may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Features {
+    /// Those that this build has.
+    Built,
+    /// All that the key tables know; so that tests can read what later builds will.
+    #[cfg(test)]
+    Every,
 }
 
 impl Context {
-    pub(super) fn new(base: PathBuf) -> Self {
-        Self { problems: RefCell::default(), base }
+    pub(super) fn new(base: PathBuf, features: Features) -> Self {
+        Self { problems: RefCell::default(), base, features }
     }
 
     pub(super) fn base(&self) -> &Path {
@@ -32,8 +43,15 @@ impl Context {
     }
 
     pub(super) fn problem(&self, origin: &Origin, key: &str, message: impl Into<String>) {
-        let problem = Problem { origin: origin.clone(), key: key.to_owned(), message: message.into() };
-        self.problems.borrow_mut().push(problem);
+        let mut problems = self.problems.borrow_mut();
+        // One more than is shown, so that the reader learns that there are more.
+        if problems.len() <= MOST {
+            problems.push(Problem { origin: origin.clone(), key: key.to_owned(), message: message.into() });
+        }
+    }
+
+    pub(super) fn is_clean(&self) -> bool {
+        self.problems.borrow().is_empty()
     }
 
     pub(super) fn into_problems(self) -> Vec<Problem> {
@@ -110,24 +128,22 @@ impl<'a> Section<'a> {
         match self.item(name) {
             None => Shape::Absent,
             Some(item) => match item.node.value {
-                Value::Scalar(..) => Shape::Scalar,
+                Value::Scalar(..) | Value::Unresolved => Shape::Scalar,
                 Value::List(_) => Shape::List,
                 Value::Map(_) => Shape::Group,
             },
         }
     }
 
-    /// The entries of a group whose names the user chose.
-    pub(super) fn named(&self, name: &str) -> Vec<(&'a Entry, Item<'a>)> {
-        let Some(item) = self.item(name) else { return Vec::new() };
+    /// The entries of a group whose names the user chose; none when the key is absent.
+    pub(super) fn named(&self, name: &str) -> Option<Vec<(&'a Entry, Item<'a>)>> {
+        let Some(item) = self.item(name) else { return Some(Vec::new()) };
         let Value::Map(entries) = &item.node.value else {
-            if !item.node.is_null() {
-                self.problem(name, "expected a group, each key a name of your choice");
-            }
-            return Vec::new();
+            self.problem(name, "expected a group, each key a name of your choice");
+            return None;
         };
         let at = |entry: &'a Entry| Item { node: &entry.node, path: format!("{}.{}", item.path, entry.key) };
-        entries.iter().map(|entry| (entry, at(entry))).collect()
+        Some(entries.iter().map(|entry| (entry, at(entry))).collect())
     }
 
     /// The items of a list; none when the key is absent.
@@ -229,7 +245,7 @@ impl<'a> Section<'a> {
 
     /// Refuses a key whose feature this build does not have.
     pub(super) fn needs(&self, name: &str, support: Support) {
-        if let Support::No(why) = support {
+        if let (Support::No(why), Features::Built) = (support, self.cx.features) {
             self.problem(name, format!("not supported yet: {why}"));
         }
     }
@@ -274,6 +290,9 @@ pub(super) fn scalar<T>(
     cx: &Context,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Option<T> {
+    if matches!(item.node.value, Value::Unresolved) {
+        return None;
+    }
     let Value::Scalar(text, _) = &item.node.value else {
         cx.problem(&item.node.origin, &item.path, "expected one value, not a list or a group");
         return None;

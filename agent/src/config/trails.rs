@@ -138,27 +138,32 @@ pub(super) const TRAIL: &[Key] = &[
     ),
 ];
 
-/// Reads the trails of the root section; `organization` gives what a trail does not say itself.
-pub(super) fn build(root: &Section<'_>, organization: Option<&Organization>) -> Option<Trails> {
-    match root.shape("trails") {
-        Shape::Absent => None,
-        Shape::Group => {
-            root.needs("trails", support::discover_trails());
-            let s = root.group("trails", DISCOVERY)?;
-            if !s.flag("discover")? {
-                s.problem("discover", "false says nothing; list the trails instead");
-            }
-            Some(Trails::Discovered)
-        }
-        Shape::List | Shape::Scalar => {
-            let items = root.list("trails")?;
-            if items.is_empty() {
-                root.problem("trails", "the list is empty; there is nothing to haul");
-            }
-            let read: Vec<_> = items.iter().map(|item| trail(item, organization, root.cx)).collect();
-            read.into_iter().collect::<Option<Vec<_>>>().map(Trails::Listed)
-        }
+/// Reads the trails of the root section; `organization` gives what a trail does not say itself, and is `None`
+/// when it could not be read. Trails that cannot be read are left out; their problems are noted.
+pub(super) fn build(root: &Section<'_>, organization: Option<&Organization>) -> Trails {
+    if root.shape("trails") == Shape::Group {
+        return discovered(root);
     }
+    let items = root.list("trails").unwrap_or_default();
+    if items.is_empty() && root.shape("trails") == Shape::List {
+        root.problem("trails", "the list is empty; there is nothing to haul");
+    }
+    Trails::Listed(items.iter().filter_map(|item| trail(item, organization, root.cx)).collect())
+}
+
+fn discovered(root: &Section<'_>) -> Trails {
+    let asked = root.item("trails").is_some_and(|item| item.node.get("discover").is_some());
+    if !asked {
+        root.problem("trails", "expected a list of trails (each begins with a dash), or discover: true");
+        return Trails::Listed(Vec::new());
+    }
+    root.needs("trails", support::discover_trails());
+    if let Some(s) = root.group("trails", DISCOVERY)
+        && s.flag("discover") == Some(false)
+    {
+        s.problem("discover", "false says nothing; list the trails instead");
+    }
+    Trails::Discovered
 }
 
 fn trail(item: &Item<'_>, organization: Option<&Organization>, cx: &Context) -> Option<Trail> {
@@ -166,28 +171,39 @@ fn trail(item: &Item<'_>, organization: Option<&Organization>, cx: &Context) -> 
     let name = s.optional("name", super::sinks::name);
     let bucket = s.read("bucket", |text| Place::parse(text, cx.base()));
     let prefix = s.optional("prefix", super::sinks::prefix);
-    let owner = s.optional("owner", form::<AccountId>(Form::Account));
-    let pinned = s.optional("organization", form::<OrganizationId>(Form::Organization));
+    let owner = owner(&s, bucket.as_ref());
+    let carries = carries(&s, owner, organization);
+    let families = families(&s);
     let region = s.optional("region", super::aws::region);
     let role = match s.item("role") {
         Some(item) if is_none(item.node) => Some(None),
         Some(_) => organization::optional_role(&s, "role"),
         None => Some(organization.and_then(|organization| organization.role.clone())),
     };
-    let families = families(&s);
     let place = bucket?.below(prefix?.as_deref().unwrap_or(""));
-    let owner = owner?;
-    if owner.is_none() && place.s3_bucket().is_some() {
-        s.problem("owner", "is missing; every s3:// bucket pins the account that owns it");
-    }
     s.needs("bucket", support::store(&place));
-    let pinned = pinned?.or_else(|| organization.and_then(|organization| organization.id.clone()));
-    let carries = carries(&s, owner, pinned);
     let name = name?.unwrap_or_else(|| name_of(&place));
-    Some(Trail { name, place, owner, carries: carries?, families: families?, region: region?, role: role? })
+    let (owner, carries) = (owner?, carries?);
+    Some(Trail { name, place, owner, carries, families: families?, region: region?, role: role? })
 }
 
-fn carries(s: &Section<'_>, owner: Option<AccountId>, pinned: Option<OrganizationId>) -> Option<Carries> {
+#[expect(clippy::option_option, reason = "absent and wrong are different answers")]
+fn owner(s: &Section<'_>, bucket: Option<&Place>) -> Option<Option<AccountId>> {
+    let owner = s.optional("owner", form::<AccountId>(Form::Account))?;
+    if owner.is_none() && bucket?.s3_bucket().is_some() {
+        s.problem("owner", "is missing; every s3:// bucket pins the account that owns it");
+        return None;
+    }
+    Some(owner)
+}
+
+#[expect(clippy::option_option, reason = "absent and wrong are different answers")]
+fn carries(
+    s: &Section<'_>,
+    owner: Option<Option<AccountId>>,
+    organization: Option<&Organization>,
+) -> Option<Carries> {
+    let pinned = s.optional("organization", form::<OrganizationId>(Form::Organization));
     if s.shape("carries") == Shape::List {
         let accounts = s.scalars("carries", form::<AccountId>(Form::Account))?;
         if accounts.is_empty() {
@@ -195,22 +211,26 @@ fn carries(s: &Section<'_>, owner: Option<AccountId>, pinned: Option<Organizatio
         }
         return Some(Carries::Accounts(accounts.into_iter().collect()));
     }
-    let word = s.read("carries", |text| match text {
-        "owner" | "organization" => Ok(text.to_owned()),
+    let whole = s.read("carries", |text| match text {
+        "owner" => Ok(false),
+        "organization" => Ok(true),
         _ => Err("expected owner, organization, or a list of account ids".into()),
     })?;
-    match (word.as_str(), owner, pinned) {
-        ("organization", _, Some(pinned)) => Some(Carries::Organization(pinned)),
-        ("organization", _, None) => {
+    if whole {
+        let pinned = match pinned? {
+            Some(pinned) => Some(pinned),
+            None => organization?.id.clone(),
+        };
+        if pinned.is_none() {
             s.problem("carries", "whose organization? give organization.id, or organization here");
-            None
         }
-        (_, Some(owner), _) => Some(Carries::Accounts([owner].into())),
-        (_, None, _) => {
-            s.problem("carries", "whose logs may it hold? give owner, or carries: [account ids]");
-            None
-        }
+        return pinned.map(Carries::Organization);
     }
+    let owner = owner?;
+    if owner.is_none() {
+        s.problem("carries", "whose logs may it hold? give owner, or carries: [account ids]");
+    }
+    owner.map(|owner| Carries::Accounts([owner].into()))
 }
 
 fn families(s: &Section<'_>) -> Option<BTreeSet<Family>> {

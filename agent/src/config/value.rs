@@ -123,7 +123,7 @@ impl Place {
             if !is_bucket_name(bucket) {
                 return Err("not a bucket name (3 to 63 of a-z, 0-9, '.', '-')".into());
             }
-            if prefix.contains("//") {
+            if prefix.starts_with('/') || prefix.contains("//") {
                 return Err("empty path segment in the prefix".into());
             }
             return Ok(Self { bucket: format!("s3://{bucket}").into(), prefix: String::new() }.below(prefix));
@@ -138,7 +138,8 @@ impl Place {
         if folder.parent().is_none() {
             return Err("the root folder cannot serve as a bucket".into());
         }
-        Ok(Self { bucket: format!("file://{}", folder.display()).into(), prefix: String::new() })
+        let folder = folder.to_str().ok_or("the folder's path is not UTF-8")?;
+        Ok(Self { bucket: format!("file://{folder}").into(), prefix: String::new() })
     }
 
     fn whole(&self) -> String {
@@ -272,4 +273,139 @@ pub fn show_size(bytes: u64) -> String {
         }
     }
     format!("{bytes}B")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn place(text: &str) -> Place {
+        Place::parse(text, Path::new("/etc/trailhaul")).unwrap()
+    }
+
+    #[test]
+    fn durations_have_units() {
+        for (text, millis) in
+            [("500ms", 500), ("30s", 30_000), ("1h30m", 5_400_000), ("7d", 604_800_000), ("0s", 0)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for wrong in [
+            "",
+            "30",
+            "s",
+            "3 h",
+            "-1s",
+            "1.5h",
+            "1h5",
+            "99999999999999999999d",
+            "18446744073709551615y",
+            "1D",
+            "١s",
+        ] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in
+            [("0B", 0), ("64MiB", 64 << 20), ("64 MiB", 64 << 20), ("1kB", 1_000), ("2GB", 2_000_000_000)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for wrong in ["", "64", "MiB", "64mib", "-1B", "1.5GiB", "18446744073709551615KiB", "1 B B"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_start_is_a_moment_or_a_distance() {
+        let now: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        for (text, resolved) in [
+            ("2026-01-30T00:00:00Z", Some("2026-01-30T00:00:00Z")),
+            ("2026-01-30T02:00:00+02:00", Some("2026-01-30T00:00:00Z")),
+            ("2026-01-30", Some("2026-01-30T00:00:00Z")),
+            ("-1d", Some("2026-01-30T12:00:00Z")),
+            ("beginning", None),
+        ] {
+            let resolved: Option<Timestamp> = resolved.map(|time| time.parse().unwrap());
+            assert_eq!(start(text).unwrap().resolve(now), resolved, "{text}");
+        }
+        for wrong in
+            ["", "1d", "-", "today", "2026-02-30", "20260130", "2026-01-30T00:00:00", "2026-01-30 00:00"]
+        {
+            assert!(start(wrong).is_err(), "{wrong}");
+        }
+        assert!(Start::Ago(Duration::MAX).resolve(now) <= Some(Timestamp::MIN));
+    }
+
+    #[test]
+    fn places_are_buckets_with_prefixes() {
+        let s3 = place("s3://example-logs/a/b/");
+        assert_eq!(
+            (&**s3.bucket(), s3.prefix(), s3.s3_bucket()),
+            ("s3://example-logs", "a/b/", Some("example-logs"))
+        );
+        assert_eq!(s3.below("/c/").to_string(), "s3://example-logs/a/b/c/");
+        let folder = place("file://./x/../y/");
+        assert_eq!((folder.folder(), folder.prefix()), (Some(Path::new("/etc/trailhaul/y")), ""));
+        assert_eq!(folder.below("").to_string(), "file:///etc/trailhaul/y/");
+        for wrong in [
+            "",
+            "s3://",
+            "s3://a",
+            "s3://Logs",
+            "s3://a..b",
+            "s3://logs//x",
+            "file://x",
+            "file:///",
+            "file:///a/..",
+            "/x",
+            "http://x",
+        ] {
+            assert!(Place::parse(wrong, Path::new("/etc")).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn overlap_goes_by_whole_names() {
+        for (a, b, overlap) in [
+            ("s3://logs", "s3://logs", true),
+            ("s3://logs", "s3://logs/a", true),
+            ("s3://logs/a", "s3://logs/ab", false),
+            ("s3://logs", "s3://logs2", false),
+            ("file:///srv/a", "file:///srv/a/b", true),
+            ("file:///srv/a", "file:///srv/ab", false),
+        ] {
+            assert_eq!(place(a).overlaps(&place(b)), overlap, "{a} {b}");
+            assert_eq!(place(b).overlaps(&place(a)), overlap, "{b} {a}");
+        }
+        assert!(place("file:///srv/a").below("b").overlaps(&place("file:///srv/a/b/c")));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_reads_back(millis in 0u64..1 << 50, bytes in 0u64..1 << 62) {
+            let time = Duration::from_millis(millis);
+            prop_assert_eq!(duration(&show_duration(time)), Ok(time));
+            prop_assert_eq!(size(&show_size(bytes)), Ok(bytes));
+        }
+
+        #[test]
+        fn no_text_brings_a_reader_down(text in "\\PC{0,40}") {
+            let _ = (duration(&text), size(&text), start(&text), Place::parse(&text, Path::new("/a")));
+        }
+
+        #[test]
+        fn a_folder_never_leaves_its_root(text in "(/|\\.|\\.\\.|a|b){0,12}") {
+            if let Ok(place) = Place::parse(&format!("file://{text}"), Path::new("/base")) {
+                let folder = place.folder().unwrap();
+                prop_assert!(folder.is_absolute());
+                prop_assert!(folder.components().all(|part| !matches!(part, Component::ParentDir | Component::CurDir)));
+            }
+        }
+    }
 }

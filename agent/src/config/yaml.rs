@@ -31,6 +31,8 @@ pub(super) enum Value {
     Scalar(String, bool),
     List(Vec<Node>),
     Map(Vec<Entry>),
+    /// A scalar whose reference to the environment could not be resolved; the problem is noted already.
+    Unresolved,
 }
 
 /// One line of a map.

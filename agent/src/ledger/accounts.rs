@@ -2,7 +2,7 @@
 
 use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
-use trailhaul_core::model::AccountId;
+use trailhaul_core::model::{AccountId, LogKey, ObjectEntry};
 
 use super::tables::ACCOUNTS;
 use super::{Ledger, LedgerError};
@@ -33,6 +33,22 @@ pub struct AccountTotals {
 }
 
 impl AccountTotals {
+    /// The totals that one committed object brings.
+    pub fn of(object: &ObjectEntry, key: &LogKey<'_>, commit: i64) -> Self {
+        Self {
+            objects: 1,
+            records: object.records,
+            unique: object.unique,
+            duplicates: object.duplicates,
+            conflicts: object.conflicting,
+            quarantined: object.quarantined,
+            stored: object.object.size,
+            inflated: object.inflated,
+            newest_stamp: key.stamp.unix_seconds(),
+            last_commit: commit,
+        }
+    }
+
     /// Adds the counts of another; takes the later of the times.
     pub fn add(&mut self, other: &Self) {
         self.objects += other.objects;

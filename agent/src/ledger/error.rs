@@ -56,6 +56,9 @@ pub enum LedgerError {
     /// The database.
     #[error("ledger: {0}")]
     Database(#[source] Box<redb::Error>),
+    /// The ids of a batch could not be read back from the scratch space.
+    #[error("read the ids of a batch: {0}")]
+    Scratch(String),
     /// A test froze it.
     #[error("ledger is frozen")]
     Frozen,

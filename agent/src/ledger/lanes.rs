@@ -49,6 +49,11 @@ impl Ledger {
         })
     }
 
+    /// Notes where a lane stands while its journal is walked; leaves a prepared entry alone.
+    pub fn note_lane(&self, lane: LaneId, state: &LaneState) -> Result<(), LedgerError> {
+        self.write(|transaction| super::transaction::put_lane(transaction, lane, state))
+    }
+
     /// Keeps the exact bytes of the entry that is about to be written to the journal.
     pub fn prepare(&self, lane: LaneId, entry: &[u8]) -> Result<(), LedgerError> {
         self.write(|transaction| {

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use redb::{Database, DatabaseError, ReadableDatabase, WriteTransaction};
 
 use super::LedgerError;
-use super::tables::{ACCOUNTS, FINDINGS, IDS, INVENTORY, LANES, META, PREPARED, SCHEMA, SEGMENTS, STREAMS};
+use super::tables::{
+    ACCOUNTS, FINDINGS, FOUND, IDS, INVENTORY, LANES, META, PLANS, PREPARED, SCHEMA, SEGMENTS, STREAMS, TEXTS,
+};
 
 /// Asked before each durable transaction; `false` freezes the ledger. Production has none; crash tests count
 /// the ledger's steps together with the stores'.
@@ -75,6 +77,21 @@ impl Ledger {
         &self.identity.agent
     }
 
+    /// The id of the home archive that this ledger is a cache of; `None` before the first start.
+    pub fn archive(&self) -> Result<Option<String>, LedgerError> {
+        let read = self.db.begin_read()?;
+        let table = read.open_table(TEXTS)?;
+        Ok(table.get("archive")?.map(|row| row.value().to_owned()))
+    }
+
+    /// Notes the home archive.
+    pub fn set_archive(&self, id: &str) -> Result<(), LedgerError> {
+        self.write(|transaction| {
+            transaction.open_table(TEXTS)?.insert("archive", id)?;
+            Ok(())
+        })
+    }
+
     /// Runs a transaction and makes it durable.
     pub(super) fn write<T>(
         &self,
@@ -105,10 +122,13 @@ impl Ledger {
             Some(found) => Err(LedgerError::Schema { found, known: SCHEMA }),
             None => self.write(|transaction| {
                 transaction.open_table(META)?.insert("schema", SCHEMA)?;
+                transaction.open_table(TEXTS)?;
                 transaction.open_table(LANES)?;
                 transaction.open_table(PREPARED)?;
                 transaction.open_table(STREAMS)?;
                 transaction.open_table(INVENTORY)?;
+                transaction.open_table(FOUND)?;
+                transaction.open_table(PLANS)?;
                 transaction.open_table(SEGMENTS)?;
                 transaction.open_table(IDS)?;
                 transaction.open_table(ACCOUNTS)?;

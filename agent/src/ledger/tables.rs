@@ -10,6 +10,8 @@ pub(super) const SCHEMA: u64 = 1;
 
 /// Name to value: `schema`.
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+/// Name to text: `archive`, the id of the home archive.
+pub(super) const TEXTS: TableDefinition<&str, &str> = TableDefinition::new("texts");
 /// Lane to its [`super::LaneState`] as JSON.
 pub(super) const LANES: TableDefinition<u16, &[u8]> = TableDefinition::new("lanes");
 /// Lane to the exact bytes of the entry that is prepared and perhaps not yet in the journal.
@@ -18,6 +20,10 @@ pub(super) const PREPARED: TableDefinition<u16, &[u8]> = TableDefinition::new("p
 pub(super) const STREAMS: TableDefinition<&str, u32> = TableDefinition::new("streams");
 /// Stream number (4), day (4), file name to an [`super::InventoryRow`].
 pub(super) const INVENTORY: TableDefinition<&[u8], &[u8]> = TableDefinition::new("inventory");
+/// The same key to an object that was found and is not done, as JSON.
+pub(super) const FOUND: TableDefinition<&[u8], &[u8]> = TableDefinition::new("found");
+/// Bucket, NUL, prefix to the stream's place in its history, as JSON.
+pub(super) const PLANS: TableDefinition<&str, &[u8]> = TableDefinition::new("plans");
 /// Lane (2), segment to bits (1), ids (8), last commit in Unix seconds (8).
 pub(super) const SEGMENTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("segments");
 /// Lane (2), segment, shard (2), epoch (4), batch (4), row (2) to commit time (8) and packed ids.

@@ -1,7 +1,7 @@
 //! The last step of a commit: one transaction that brings the ledger up to a finished entry.
 
 use redb::WriteTransaction;
-use trailhaul_core::model::{AccountId, LaneId, LogKey, ObjectEntry};
+use trailhaul_core::model::{LaneId, LogKey, ObjectEntry};
 
 use super::tables::{LANES, PREPARED};
 use super::{AccountTotals, InventoryRow, LaneState, Ledger, LedgerError, accounts, ids, inventory};
@@ -24,7 +24,7 @@ pub struct Finished<'a> {
 /// Where the ids of a batch come from: the batch just made, or its `index/` output. Calls the visitor with a
 /// segment and a packed row of that segment, sorted by id.
 pub type IdRows<'a> =
-    dyn FnMut(&mut dyn FnMut(&[u8], &[u8]) -> Result<(), LedgerError>) -> Result<(), LedgerError> + 'a;
+    dyn FnMut(&mut dyn FnMut(&[u8], &[u8]) -> Result<(), LedgerError>) -> Result<(), LedgerError> + Send + 'a;
 
 impl Ledger {
     /// Notes a finished batch: its objects, its ids, its account totals and the lane's new state, or nothing.
@@ -63,21 +63,7 @@ fn put_object(
     };
     inventory::put(transaction, &entry.object, &row)?;
     let Ok(key) = LogKey::parse(&entry.object.key) else { return Ok(()) };
-    let conflicts = entry.conflicts.iter().map(|(from, to)| u64::from(to - from) + 1).sum();
-    let totals = AccountTotals {
-        objects: 1,
-        records: entry.records,
-        unique: entry.unique,
-        duplicates: entry.duplicates,
-        conflicts,
-        quarantined: entry.quarantined,
-        stored: entry.object.size,
-        inflated: entry.inflated,
-        newest_stamp: key.stamp.unix_seconds(),
-        last_commit: batch.commit,
-    };
-    let account: AccountId = key.account;
-    accounts::add(transaction, account, &totals)
+    accounts::add(transaction, key.account, &AccountTotals::of(entry, &key, batch.commit))
 }
 
 pub(super) fn put_lane(

@@ -8,6 +8,7 @@
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::task::JoinSet;
@@ -33,6 +34,9 @@ pub enum OnStop {
     /// It has nothing to finish and is dropped at once.
     Abort,
 }
+
+/// How long aborted tasks may take to notice: they do so when they next wait for anything.
+const ABORT_WAIT: Duration = Duration::from_secs(2);
 
 /// A set of running tasks.
 #[derive(Debug)]
@@ -108,9 +112,12 @@ impl Tasks {
     pub async fn drain(&self) -> bool {
         let ended = self.shutdown.drain(self.join()).await;
         if !ended {
-            // The tokens drop them; a task that blocks its thread is left to the end of the runtime.
+            // The tokens have dropped whatever waits. What blocks its thread cannot be dropped: it gets a
+            // moment, and then ends with the process.
             self.set().abort_all();
-            self.join().await;
+            if tokio::time::timeout(ABORT_WAIT, self.join()).await.is_err() {
+                tracing::error!(left = self.len(), "tasks block their threads and do not end");
+            }
         }
         ended
     }
@@ -125,7 +132,6 @@ mod tests {
     use super::*;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Duration;
 
     fn tasks() -> Tasks {
         Tasks::new(Shutdown::new(Duration::from_secs(60)))

@@ -50,8 +50,10 @@ impl FaultyStore {
         *self.faults.write().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
-    fn faults(&self) -> Faults {
-        self.faults.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The faults of a key.
+    fn faults(&self, key: &str) -> Faults {
+        let faults = self.faults.read().unwrap_or_else(PoisonError::into_inner);
+        if key.starts_with(&faults.under) { faults.clone() } else { Faults::default() }
     }
 
     fn error(&self, kind: ErrorKind, operation: &'static str, key: &str, why: &str) -> StoreError {
@@ -85,7 +87,7 @@ impl FaultyStore {
         call: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let fault = self.before(operation, key).await?;
-        let faults = self.faults();
+        let faults = self.faults(key);
         if faults.full {
             return Err(self.error(ErrorKind::Full, operation, key, "no room, says the test"));
         }
@@ -104,7 +106,7 @@ impl FaultyStore {
         if self.steps.is_frozen() {
             return Err(self.frozen(operation, key));
         }
-        let faults = self.faults();
+        let faults = self.faults(key);
         let mut draw = self.draws.next(operation, key);
         if let Some(delay) = draw.delay(&faults.delay) {
             tokio::time::sleep(delay).await;
@@ -126,7 +128,7 @@ impl FaultyStore {
     }
 
     fn vanished(&self, key: &str) -> bool {
-        self.draws.of_key("vanish", key).hits(self.faults().vanished)
+        self.draws.of_key("vanish", key).hits(self.faults(key).vanished)
     }
 }
 
@@ -153,7 +155,7 @@ impl ObjectStore for FaultyStore {
             return Err(self.error(ErrorKind::NotFound, OPERATION, key, "gone, says the test"));
         }
         let mut draw = self.draws.next("cut body", key);
-        if !draw.hits(self.faults().truncated) {
+        if !draw.hits(self.faults(key).truncated) {
             return Ok(GetObject { meta, body });
         }
         let range = keys::clamp(range, meta.size).unwrap_or_default();

@@ -212,20 +212,32 @@ pub struct ObjectEntry {
     pub quarantined: u64,
     /// The number within the data output of its first unique record; the others follow it.
     pub first: u64,
-    /// Record numbers that share an id with other content, as inclusive ranges.
+    /// Records delivered although another content has their id (part of `unique`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub conflicting: u64,
+    /// Their record numbers, as inclusive ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<(u32, u32)>,
     /// Which records were dropped, and for which.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<Dropped>,
-    /// `true` when the list of dropped records is longer than [`MAX_DROPPED_RANGES`] and was cut; the counts are exact.
+    /// `true` when it is an object that was hauled before, written again with the same content: not delivered
+    /// again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub dropped_cut: bool,
+    pub rewritten: bool,
+    /// `true` when one of the lists is longer than [`MAX_RANGES`] and was cut; the counts are exact.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ranges_cut: bool,
 }
 
-/// The most ranges of dropped records that an object's entry lists (about 100 KiB of JSON): a real object of
+/// The most ranges of dropped and of conflicting records that an object's entry lists (about 200 KiB of JSON): a real object of
 /// the largest size (50 MB) stays below it, an artful one cannot fill the entry.
-pub const MAX_DROPPED_RANGES: usize = 2_000;
+pub const MAX_RANGES: usize = 2_000;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
 
 /// A run of dropped records and its winners, record by record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -306,11 +318,11 @@ impl BatchEntry {
             sum.unique += object.unique;
             sum.duplicates += object.duplicates;
             sum.quarantined += object.quarantined;
+            sum.conflicts += object.conflicting;
         }
         let books = &self.books;
-        let same = (books.records, books.unique, books.duplicates, books.quarantined)
-            == (sum.records, sum.unique, sum.duplicates, sum.quarantined);
-        if !same {
+        sum.sinks.clone_from(&books.sinks);
+        if *books != sum {
             return Err(format!("the batch's sums {books:?} are not those of its objects {sum:?}"));
         }
         for (name, sink) in &books.sinks {
@@ -414,9 +426,11 @@ mod tests {
             duplicates: 2,
             quarantined: 1,
             first: 0,
+            conflicting: 1,
             conflicts: vec![(1, 1)],
             dropped: vec![],
-            dropped_cut: false,
+            rewritten: false,
+            ranges_cut: false,
         };
         let sink = SinkBooks { delivered: 3, ..SinkBooks::default() };
         BatchEntry {

@@ -9,9 +9,9 @@ mod key;
 mod object;
 
 pub use entry::{
-    BatchEntry, Books, Dropped, ENTRY_FORMAT, Entry, EntryBody, EntryError, EpochEntry, MAX_DROPPED_RANGES,
-    MAX_ENTRY_BYTES, ObjectEntry, Output, PartRecord, Place, RESERVED_KINDS, Role, SinkBooks, Verdict,
-    VoidEntry, sha256_hex,
+    BatchEntry, Books, Dropped, ENTRY_FORMAT, Entry, EntryBody, EntryError, EpochEntry, MAX_ENTRY_BYTES,
+    MAX_RANGES, ObjectEntry, Output, PartRecord, Place, RESERVED_KINDS, Role, SinkBooks, Verdict, VoidEntry,
+    sha256_hex,
 };
 pub use ids::{AccountId, BatchId, IdError, LaneId, OrganizationId};
 pub use key::{Family, KeyError, LogKey, Stamp};

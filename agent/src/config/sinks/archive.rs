@@ -173,7 +173,22 @@ pub(super) fn build(s: &Section<'_>) -> Option<Archive> {
     let lifecycle = lifecycle(s);
     let region = s.optional("region", crate::config::aws::region);
     let role = optional_role(s, "role");
-    let archive = Archive {
+    if let Some(place) = &bucket {
+        check_place(s, place);
+    }
+    s.needs("encoding", encoding.map_or(support::Support::Yes, support::encoding));
+    if originals == Some(true) {
+        s.needs("originals", support::originals());
+    }
+    if let Some(StorageClass::Glacier | StorageClass::DeepArchive) = storage_class {
+        s.problem("storage_class", "cannot be read back; write warmer and use lifecycle");
+    }
+    if let Some(parts) = &partition
+        && parts.iter().enumerate().any(|(index, part)| parts.iter().take(index).any(|other| other == part))
+    {
+        s.problem("partition", "names the same part twice");
+    }
+    Some(Archive {
         place: bucket?.below(prefix?.as_deref().unwrap_or("")),
         home: home?,
         compression: compression?,
@@ -186,39 +201,22 @@ pub(super) fn build(s: &Section<'_>) -> Option<Archive> {
         lifecycle: lifecycle?,
         region: region?,
         role: role?,
-    };
-    check(s, &archive);
-    Some(archive)
+    })
 }
 
-fn check(s: &Section<'_>, archive: &Archive) {
-    s.needs("bucket", support::store(&archive.place));
-    s.needs("encoding", support::encoding(archive.encoding));
-    if archive.originals {
-        s.needs("originals", support::originals());
-    }
-    let mut seen = Vec::new();
-    for part in &archive.partition {
-        if seen.contains(part) {
-            s.problem("partition", format!("{part} stands there twice"));
+/// What the kind of store can and cannot do.
+fn check_place(s: &Section<'_>, place: &Place) {
+    s.needs("bucket", support::store(place));
+    if place.folder().is_none() {
+        if s.item("lifecycle").is_some() {
+            s.needs("lifecycle", support::lifecycle());
         }
-        seen.push(*part);
+        return;
     }
-    if archive.place.folder().is_some() {
-        for key in ["storage_class", "kms_key", "lifecycle", "region", "role"] {
-            if s.item(key).is_some() {
-                s.problem(key, "means nothing for a folder; remove it or use s3://");
-            }
+    for key in ["storage_class", "kms_key", "lifecycle", "region", "role"] {
+        if s.item(key).is_some() {
+            s.problem(key, "means nothing for a folder; remove it or use s3://");
         }
-    } else if !archive.lifecycle.is_empty() {
-        s.needs("lifecycle", support::lifecycle());
-    }
-    let cold = matches!(archive.storage_class, StorageClass::Glacier | StorageClass::DeepArchive);
-    if cold {
-        s.problem("storage_class", "cannot be read back; write warmer and use lifecycle");
-    }
-    if archive.encoding == Encoding::Parquet && matches!(s.choice("format"), Some(Format::Raw)) {
-        s.problem("encoding", "parquet has columns and raw has none; choose another format");
     }
 }
 

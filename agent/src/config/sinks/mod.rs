@@ -162,14 +162,21 @@ pub(super) const SINKS: Tagged = Tagged {
     ],
 };
 
-/// Reads every sink of the root section, in the order of the file.
-pub(super) fn build(root: &Section<'_>) -> Option<Vec<Sink>> {
-    let named = root.named("sinks");
+/// The most sinks: every batch is rendered and delivered for each of them.
+const MOST_SINKS: usize = 32;
+
+/// Reads every sink of the root section, in the order of the file. Sinks that cannot be read are left out;
+/// their problems are noted.
+pub(super) fn build(root: &Section<'_>) -> Vec<Sink> {
+    let Some(named) = root.named("sinks") else { return Vec::new() };
     if named.is_empty() && root.item("sinks").is_some() {
         root.problem("sinks", "is empty; name at least one sink");
     }
+    if named.len() > MOST_SINKS {
+        root.problem("sinks", format!("more than {MOST_SINKS}; every one takes its share of memory"));
+    }
     let mut read = Vec::new();
-    for (entry, item) in named {
+    for (entry, item) in named.into_iter().take(MOST_SINKS) {
         let name = match name(&entry.key) {
             Ok(name) => Some(SinkName(name.into())),
             Err(message) => {
@@ -179,7 +186,26 @@ pub(super) fn build(root: &Section<'_>) -> Option<Vec<Sink>> {
         };
         read.push(sink(name, &item, root));
     }
-    read.into_iter().collect()
+    let mut sinks: Vec<Sink> = read.into_iter().flatten().collect();
+    settle_home(&mut sinks, root);
+    sinks
+}
+
+/// The only archive is home without saying so.
+fn settle_home(sinks: &mut [Sink], root: &Section<'_>) {
+    let mut archives = sinks.iter_mut().filter_map(|sink| match &mut sink.target {
+        Target::Archive(archive) => Some((&sink.name, archive)),
+        _ => None,
+    });
+    let (Some((name, only)), None) = (archives.next(), archives.next()) else { return };
+    let entry = root.named("sinks").into_iter().flatten().find(|(entry, _)| entry.key == name.as_str());
+    if let Some(home) = entry.and_then(|(entry, _)| entry.node.get("home"))
+        && !only.home
+    {
+        let key = format!("sinks.{name}.home");
+        root.cx.problem(&home.origin, &key, "the only archive is home; remove the key or say true");
+    }
+    only.home = true;
 }
 
 fn sink(name: Option<SinkName>, item: &Item<'_>, root: &Section<'_>) -> Option<Sink> {
@@ -206,6 +232,16 @@ fn sink(name: Option<SinkName>, item: &Item<'_>, root: &Section<'_>) -> Option<S
         s.needs("findings", support::findings_in_sinks());
     }
     let target = target(&s);
+    if let (Some(Format::Raw | Format::RawMeta), Some(Target::Archive(archive))) = (format, &target)
+        && archive.encoding == Encoding::Parquet
+    {
+        s.problem("encoding", "parquet has columns and raw has none; choose another format");
+    }
+    if let (Some(Format::Raw | Format::RawMeta), Some(true)) =
+        (format, redact.as_ref().map(|r| !r.is_empty()))
+    {
+        s.problem("redact", "raw keeps the very bytes; choose another format to redact fields");
+    }
     Some(Sink {
         name: name?,
         required: required?,

@@ -14,6 +14,8 @@ use rand::{Rng, SeedableRng};
 pub struct Faults {
     /// What all draws are made from; print it when a test fails.
     pub seed: u64,
+    /// Only keys that start with this have faults; empty is all.
+    pub under: String,
     /// Calls that fail with `Unavailable` before they take effect.
     pub unavailable: u16,
     /// Calls that fail with `Unavailable` after they took effect.

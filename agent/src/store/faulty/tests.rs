@@ -86,6 +86,9 @@ async fn a_lost_answer_leaves_its_effect_and_a_refused_call_does_not() {
         assert_eq!(put(&store, "refused").await, Err(kind));
         assert!(inner.head("refused").await.unwrap().is_none(), "{kind:?}");
     }
+    store.set(Faults { under: "journal/".into(), full: true, ..Faults::default() });
+    assert_eq!(put(&store, "journal/1").await, Err(ErrorKind::Full));
+    put(&store, "lost").await.unwrap();
     store.set(Faults { vanished: 1000, ..Faults::default() });
     assert_eq!(store.list(&ListRequest::default()).await.unwrap().objects.len(), 1);
     assert_eq!(store.head("lost").await.unwrap(), None);

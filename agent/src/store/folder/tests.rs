@@ -131,7 +131,7 @@ async fn an_object_and_a_folder_of_one_name_is_refused_in_words() {
     for create in [false, true] {
         let options = PutOptions { create, ..PutOptions::default() };
         let error = store.put("c", Bytes::from_static(b"x"), &options).await.unwrap_err();
-        assert_ne!(error.kind(), ErrorKind::Other, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
 }
 

@@ -69,17 +69,23 @@ pub(super) fn begin(
     let upload = super::unique_name();
     // Another upload of the key may end, and its folder with it, between the two steps: then once more.
     for attempt in 1.. {
+        // The upload before its metadata: what a crash cuts short is found, and aborted, by its upload.
         let made = root.make_folder(&folder_of(key)).and_then(|folder| {
+            open_step(&folder, &file_name(&upload), NEW, FILE_MODE)?;
             if let Some(bytes) = &metadata {
                 let file = File::from(open_step(&folder, &metadata_name(&upload), NEW, FILE_MODE)?);
                 file.write_all_at(bytes, 0)?;
             }
-            open_step(&folder, &file_name(&upload), NEW, FILE_MODE)
+            Ok(())
         });
         match made {
-            Ok(_) => break,
+            Ok(()) => break,
             Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < 10 => {}
-            Err(error) => return Err(root.fail(OPERATION, key, error)),
+            Err(error) => {
+                // The first error is the one to tell; what cannot be removed is found by a later listing.
+                let _ = clean(root, key, &upload);
+                return Err(root.fail(OPERATION, key, error));
+            }
         }
     }
     offsets.with(|known| known.insert(upload.clone(), vec![0]));
@@ -179,13 +185,12 @@ pub(super) fn holds(root: &Root, key: &str, parts: &[Part]) -> Result<bool, Stor
     Ok(true)
 }
 
-/// Drops an upload.
+/// Drops an upload, and what a completion cut short may have left of it.
 pub(super) fn abort(root: &Root, key: &str, upload: &str) -> Result<(), StoreError> {
-    match find(root, key, upload, "abort upload") {
-        Ok(_) => clean(root, key, upload).map_err(|error| root.fail("abort upload", key, error)),
-        Err(error) if error.kind() == ErrorKind::NoSuchUpload => Ok(()),
-        Err(error) => Err(error),
+    if !is_id(upload) {
+        return Ok(());
     }
+    clean(root, key, upload).map_err(|error| root.fail("abort upload", key, error))
 }
 
 /// Finds unfinished uploads whose key starts with `prefix`.
@@ -261,8 +266,8 @@ fn clean(root: &Root, key: &str, upload: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
     };
-    remove_at(&folder, &file_name(upload))?;
     remove_at(&folder, &metadata_name(upload))?;
+    remove_at(&folder, &file_name(upload))?;
     let mut path = folder_of(key);
     while path.len() > UPLOADS.len() {
         let (above, last) = split(&path);

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::body;
 use super::metadata;
-use super::root::{FILE_MODE, Root, etag, open_step, size, split};
+use super::root::{FILE_MODE, Root, etag, is_file, open_step, size, split};
 use crate::store::keys::METADATA_SUFFIX;
 use crate::store::{ErrorKind, Metadata, ObjectMeta, PutOptions, StoreError};
 
@@ -65,6 +65,9 @@ pub(super) fn show(
     let target = root.make_folder(above).map_err(|error| blocked(root, key, error))?;
     let lock = lock(root).map_err(fail)?;
     if create && let Some(there) = stat_at(&target, last).map_err(fail)? {
+        if !is_file(&there) {
+            return Err(blocked(root, key, Errno::ISDIR.into()));
+        }
         let ours = stat_at(folder, name).map_err(fail)?;
         drop(lock);
         root.sync_folder(above).map_err(fail)?;
@@ -193,7 +196,7 @@ fn exists(root: &Root, key: &str) -> StoreError {
 fn blocked(root: &Root, key: &str, error: io::Error) -> StoreError {
     match Errno::from_io_error(&error) {
         Some(Errno::NOTDIR | Errno::ISDIR) => {
-            let why = "a folder cannot hold one name both as an object and as a folder";
+            let why = "something else than an object stands there: a folder cannot hold a name twice";
             root.error(ErrorKind::Invalid, OPERATION, key, why).caused_by(error)
         }
         _ => root.fail(OPERATION, key, error),

@@ -1,0 +1,99 @@
+//! Which stream of a bucket is listed next.
+//!
+//! In: streams that a walk has shown, and ends of turns. Out: the stream that has been due longest and whose
+//! account may have another listing. Bounded by the number of streams. A stream is either here or out on its
+//! turn, never both.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use trailhaul_core::model::{AccountId, StreamKey};
+use trailhaul_core::plan::DayRules;
+
+use super::turn::Stream;
+
+/// At most so many listings of one account at the same time.
+const PER_ACCOUNT: u32 = 2;
+/// A stream whose account has no room, or enough listings, is looked at again after so many seconds.
+const PARKED: i64 = 1;
+
+/// The streams of a bucket.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    /// `None` while the stream is out on its turn.
+    streams: Vec<Option<Stream>>,
+    known: BTreeSet<StreamKey>,
+    due: BinaryHeap<Reverse<(i64, usize)>>,
+    running: BTreeMap<AccountId, u32>,
+}
+
+impl Schedule {
+    /// How many streams there are.
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Whether a stream is here already.
+    pub(super) fn knows(&self, key: &StreamKey) -> bool {
+        self.known.contains(key)
+    }
+
+    /// Adds a stream; it is due at once.
+    pub(super) fn add(&mut self, stream: Stream, now: i64) {
+        if self.known.insert(stream.key.clone()) {
+            self.due.push(Reverse((now, self.streams.len())));
+            self.streams.push(Some(stream));
+        }
+    }
+
+    /// Takes out the stream whose turn it is at `now`.
+    pub(super) fn take_due(
+        &mut self,
+        now: i64,
+        has_room: impl Fn(AccountId) -> bool,
+    ) -> Option<(usize, Stream)> {
+        while let Some(Reverse((due, index))) = self.due.peek().copied() {
+            if due > now {
+                return None;
+            }
+            self.due.pop();
+            let Some(slot) = self.streams.get_mut(index) else { continue };
+            let Some(account) = slot.as_ref().map(|stream| stream.key.account) else { continue };
+            let running = self.running.entry(account).or_default();
+            if *running >= PER_ACCOUNT || !has_room(account) {
+                self.due.push(Reverse((now + PARKED, index)));
+                continue;
+            }
+            *running += 1;
+            return slot.take().map(|stream| (index, stream));
+        }
+        None
+    }
+
+    /// Takes out all streams, for a single pass.
+    pub(super) fn take_all(&mut self) -> Vec<(usize, Stream)> {
+        self.due.clear();
+        let streams = self.streams.iter_mut().enumerate();
+        streams.filter_map(|(index, stream)| Some((index, stream.take()?))).collect()
+    }
+
+    /// Puts a stream back after its turn: due when its plan says, but not before `earliest`.
+    pub(super) fn put_back(&mut self, index: usize, stream: Stream, rules: &DayRules, earliest: i64) {
+        if let Some(running) = self.running.get_mut(&stream.key.account) {
+            *running = running.saturating_sub(1);
+            if *running == 0 {
+                self.running.remove(&stream.key.account);
+            }
+        }
+        let due = stream.plan.due(rules).max(earliest);
+        if let Some(slot) = self.streams.get_mut(index) {
+            *slot = Some(stream);
+            self.due.push(Reverse((due, index)));
+        }
+    }
+
+    /// When the next stream is due.
+    pub(super) fn next_due(&self) -> Option<i64> {
+        self.due.peek().map(|Reverse((due, _))| *due)
+    }
+}
