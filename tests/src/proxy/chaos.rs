@@ -88,7 +88,7 @@ impl Chaos {
             4 => Action::Truncate(detail % 4096),
             5 => Action::Delay(Duration::from_millis(detail % 30)),
             _ if request.operation == "PutRecords" => {
-                let entries = (0..500).filter(|_| self.next() % 2 == 0).collect();
+                let entries = (0..500).filter(|_| self.next().is_multiple_of(2)).collect();
                 Action::FailEntries(entries, "ProvisionedThroughputExceededException")
             }
             _ => Action::Forward,
