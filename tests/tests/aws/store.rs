@@ -75,7 +75,11 @@ async fn is_kept_as_asked(kind: Kind) {
     let client = support::s3(&aws, &aws.base());
     for (name, class) in [("data/small", true), ("journal/1", false), ("data/large", true)] {
         let head = client.head_object().bucket("kept").key(name).send().await.unwrap();
-        assert_eq!(head.server_side_encryption().map(|sse| sse.as_str()), Some("aws:kms"), "{name}");
+        assert_eq!(
+            head.server_side_encryption().map(aws_sdk_s3::types::ServerSideEncryption::as_str),
+            Some("aws:kms"),
+            "{name}"
+        );
         assert_eq!(head.ssekms_key_id(), Some(key), "{name}");
         assert_eq!(head.storage_class().is_some_and(|told| told.as_str() == "STANDARD_IA"), class, "{name}");
     }
