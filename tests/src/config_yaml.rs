@@ -42,7 +42,9 @@ pub fn config_yaml(organization: &Organization, options: &ConfigOptions<'_>) -> 
             Carries::Owner => "owner",
             Carries::Organization => "organization",
         };
-        let _ = writeln!(out, "  - name: {}", trail.bucket);
+        // Names of trails have at most 40 characters; the first ones tell these apart.
+        let name: String = trail.bucket.chars().take(40).collect();
+        let _ = writeln!(out, "  - name: {}", name.trim_end_matches('-'));
         let _ = writeln!(out, "    bucket: file://{root}/buckets/{}", trail.bucket);
         if !trail.prefix.is_empty() {
             let _ = writeln!(out, "    prefix: {}", trail.prefix);

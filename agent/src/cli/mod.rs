@@ -8,7 +8,9 @@ mod check;
 mod completions;
 mod exit;
 mod output;
+mod run;
 mod schema;
+mod status;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -88,7 +90,9 @@ pub enum LogForm {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
     Check(check::Args),
+    Status(status::Args),
     Schema(schema::Args),
     Completions(completions::Args),
 }
@@ -113,6 +117,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         return ExitCode::Usage;
     }
     let code = match &cli.command {
+        Command::Run(args) => run::run(args, &cli.global, &mut output),
+        Command::Status(args) => status::run(args, &cli.global, &mut output),
         Command::Check(args) => check::run(args, &cli.global, &mut output),
         Command::Schema(args) => schema::run(args, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),

@@ -77,6 +77,8 @@ pub struct MemoryPlan {
     pub working_set: u64,
     /// One lane's hot segments, kept between its batches.
     pub window: usize,
+    /// Objects that wait in one lane's queue.
+    pub queue: usize,
 }
 
 /// Everything that the engine is built from.
@@ -163,6 +165,12 @@ pub enum StartError {
 pub struct Ends(Mutex<Vec<LaneEnd>>);
 
 impl Ends {
+    /// Whether a lane ended in doubt: the process must not go on for long.
+    pub fn doubt(&self) -> bool {
+        let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.iter().any(|end| matches!(end, LaneEnd::Doubt { .. }))
+    }
+
     /// Takes what was noted so far.
     pub fn take(&self) -> Vec<LaneEnd> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))

@@ -1,10 +1,10 @@
 //! How `limits.memory` is shared out.
 //!
 //! ```text
-//!  limits.memory = fixed + ledger cache + hot segments + working sets
-//!                  8 MiB   4 MiB and     2 MiB and      one at least; as many lanes
-//!                          an eighth     an eighth      work at once as fit
-//!                          of the spare  of the spare
+//!  limits.memory = fixed + queues     + ledger cache + hot segments + working sets
+//!                  4 MiB   4 MiB and    4 MiB and      2 MiB and      one at least; as many
+//!                          a sixteenth  an eighth      an eighth      lanes work at once as fit
+//!                          of the spare of the spare   of the spare
 //! ```
 //!
 //! A lane takes its whole working set as one permit before it begins a batch and waits for nothing else that
@@ -15,8 +15,14 @@ use super::fetch::FETCH_MEMORY;
 
 const MIB: u64 = 1 << 20;
 
-/// Queues, listing pages, counters, the entry being drawn up: what does not grow with `limits.memory`.
-const FIXED: u64 = 8 * MIB;
+/// Listing pages, counters, the entry being drawn up: what does not grow with `limits.memory`.
+const FIXED: u64 = 4 * MIB;
+/// The least for the objects that wait in the queues of all lanes.
+const QUEUES: u64 = 4 * MIB;
+/// One waiting object, with its names.
+const QUEUED: u64 = 800;
+/// No more than this many objects wait in one lane's queue: a batch takes no more.
+const QUEUED_MOST: u64 = 16_384;
 /// The least that the ledger's cache works well with.
 const LEDGER: u64 = 4 * MIB;
 /// The least for the hot segments of all lanes.
@@ -50,7 +56,7 @@ impl MemoryNeeds {
 
     /// The least `limits.memory` that works, in bytes.
     pub fn least(&self) -> u64 {
-        FIXED + LEDGER + WINDOWS + self.working_set()
+        FIXED + QUEUES + LEDGER + WINDOWS + self.working_set()
     }
 
     /// Shares out `total` bytes; `None` when that is less than [`MemoryNeeds::least`]. The second figure is
@@ -59,10 +65,13 @@ impl MemoryNeeds {
         let spare = total.checked_sub(self.least())?;
         let ledger = (LEDGER + spare / 8).min(LEDGER_MOST);
         let windows = WINDOWS + spare / 8;
+        let queues = QUEUES + spare / 16;
+        let lanes = u64::from(lanes.max(1));
         let plan = MemoryPlan {
-            working_sets: total - FIXED - ledger - windows,
+            working_sets: total - FIXED - queues - ledger - windows,
             working_set: self.working_set(),
-            window: usize::try_from(windows / u64::from(lanes.max(1))).unwrap_or(usize::MAX),
+            window: usize::try_from(windows / lanes).unwrap_or(usize::MAX),
+            queue: usize::try_from((queues / lanes / QUEUED).clamp(64, QUEUED_MOST)).unwrap_or(usize::MAX),
         };
         Some((plan, usize::try_from(ledger).unwrap_or(usize::MAX)))
     }

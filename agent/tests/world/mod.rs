@@ -211,7 +211,7 @@ impl World {
                 compression,
                 target: SinkTarget::Archive { url, prefix: "trails".into(), home: true },
             }],
-            memory: MemoryPlan { working_sets: 64 << 20, working_set: 16 << 20, window: 1 << 20 },
+            memory: MemoryPlan { working_sets: 64 << 20, working_set: 16 << 20, window: 1 << 20, queue: 64 },
             threads: 2,
             decode: DecodeLimits::default(),
             batch: BatchLimits { inflated: 64 << 20, ids: 100_000, entry: 1 << 20 },

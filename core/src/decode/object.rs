@@ -264,7 +264,8 @@ impl ObjectDecoder {
     fn park(&mut self, chunk: &mut Chunk, tail: &Tail, full: bool) {
         let rest = chunk.storage.get(tail.at..tail.end).unwrap_or_default();
         self.parked.extend_from_slice(rest);
-        self.look_again = if full { 0 } else { 2 * self.parked.len() };
+        // Never beyond a whole record: the splitter must see that it is too large.
+        self.look_again = if full { 0 } else { (2 * self.parked.len()).min(self.record_bytes + WINDOW) };
         chunk.close();
     }
 }
