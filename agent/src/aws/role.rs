@@ -24,6 +24,9 @@ pub enum RoleError {
     /// Neither `arn:PARTITION:iam::ACCOUNT:role/NAME` nor a role's name.
     #[error("{0:?} is neither a role's name nor its ARN (arn:aws:iam::ACCOUNT:role/NAME)")]
     Role(String),
+    /// A name alone does not say in which account the role is.
+    #[error("the role is given by its name, and nothing tells the account; give the role's arn")]
+    NoAccount,
     /// STS takes 2 to 64 characters.
     #[error(
         "session name {0:?} must come to 2 to 64 characters of A-Z a-z 0-9 _ + = , . @ - ({{account}} stands for the account)"

@@ -133,6 +133,12 @@ impl Config {
             .map_err(|problems| Problems::new(path, problems))
     }
 
+    /// Parses a configuration that may ask for everything, also for what this build lacks.
+    #[cfg(test)]
+    pub(crate) fn parse_every(text: &str) -> Self {
+        Self::parse(text, Path::new("/"), &|_| None, &[], Features::Every).unwrap()
+    }
+
     /// Parses a configuration's text; relative paths start at `base`.
     fn parse(
         text: &str,

@@ -19,7 +19,8 @@ use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use tokio_util::sync::CancellationToken;
 
 use self::batch::Queue;
-use crate::aws::{Aws, ErrorClass, Failure, Identity, classify};
+use crate::aws::{Aws, ErrorClass, Failure, Identity, Role, RoleArn, RoleError, classify};
+use crate::config;
 use crate::runtime::RetryPolicy;
 use crate::store::{ErrorKind, StoreError};
 
@@ -32,7 +33,7 @@ const PUT: &str = "put records";
 pub struct KinesisOptions {
     /// The stream's name or ARN.
     pub stream: String,
-    /// Its region; `None`: that of the ARN, else the connection's.
+    /// Its region; `None`: the connection's.
     pub region: Option<String>,
     /// Who writes.
     pub identity: Identity,
@@ -40,6 +41,31 @@ pub struct KinesisOptions {
     pub retry: RetryPolicy,
     /// Ends pauses when the program stops.
     pub stop: CancellationToken,
+}
+
+impl KinesisOptions {
+    /// A configured stream. A role that is given by name is in the account of the stream's ARN.
+    ///
+    /// # Errors
+    /// A role that breaks a limit of STS, or whose account nothing tells.
+    pub fn of_sink(aws: &Aws, sink: &config::Kinesis, stop: CancellationToken) -> Result<Self, RoleError> {
+        let part = |n: usize| sink.stream.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(n));
+        let region = sink.region.as_deref().or(part(2));
+        let identity = match &sink.role {
+            None => aws.base(),
+            Some(role) => {
+                let account = match &role.target {
+                    config::RoleTarget::Arn(arn) => arn.parse::<RoleArn>()?.account(),
+                    config::RoleTarget::Name(_) => {
+                        part(3).and_then(|account| account.parse().ok()).ok_or(RoleError::NoAccount)?
+                    }
+                };
+                aws.assume(&[Role::new(role, account, region.unwrap_or(aws.region()))?])
+            }
+        };
+        let region = region.map(str::to_owned);
+        Ok(Self { stream: sink.stream.clone(), region, identity, retry: RetryPolicy::requests(), stop })
+    }
 }
 
 /// What became of the records of one `send`.
@@ -67,9 +93,7 @@ pub struct KinesisProducer {
 impl KinesisProducer {
     /// A producer for this stream. Asks nothing yet.
     pub fn new(aws: &Aws, options: KinesisOptions) -> Self {
-        let of_arn = options.stream.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2));
-        let region = options.region.as_deref().or(of_arn);
-        let client = Client::new(&aws.sdk_config(&options.identity, region));
+        let client = Client::new(&aws.sdk_config(&options.identity, options.region.as_deref()));
         Self { aws: aws.clone(), client, options, limit: None }
     }
 

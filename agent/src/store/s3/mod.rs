@@ -15,6 +15,7 @@
 
 mod call;
 mod checksum;
+mod configured;
 mod read;
 mod write;
 
