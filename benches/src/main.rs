@@ -1,3 +1,87 @@
-//! Runs the benchmarks.
+//! Runs the benchmarks: what each stage of the mill costs, as a share of what the job costs at the very least.
+//!
+//! In: synthetic log objects (or a folder of real ones, `--data DIR`). Out: a table on stdout. The bound is
+//! inflating, hashing and compressing the same bytes with the same libraries, measured in the same run; stages
+//! take turns, round by round, so that a busy machine disturbs all of them alike. CPU time (user and system),
+//! not wall time, one thread.
 
-fn main() {}
+mod data;
+mod measure;
+mod stages;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+
+use measure::{Row, measure};
+use stages::Stages;
+
+struct Options {
+    rounds: usize,
+    megabytes: usize,
+    data: Option<PathBuf>,
+    /// Only the stages whose name holds this.
+    only: String,
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = parse(std::env::args().skip(1))?;
+    let objects = match &options.data {
+        Some(folder) => data::read_folder(folder)?,
+        None => data::synthetic(options.megabytes * 1_000_000)?,
+    };
+    let mut stages = Stages::new(objects)?;
+    let rows = measure(&mut stages, options.rounds, &options.only)?;
+    print(&stages, &rows, options.rounds)
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Options> {
+    let mut options = Options { rounds: 9, megabytes: 100, data: None, only: String::new() };
+    while let Some(arg) = args.next() {
+        let value = args.next().with_context(|| format!("{arg} needs a value"))?;
+        match arg.as_str() {
+            "--rounds" => options.rounds = value.parse().context("--rounds is not a number")?,
+            "--megabytes" => options.megabytes = value.parse().context("--megabytes is not a number")?,
+            "--data" => options.data = Some(value.into()),
+            "--only" => options.only = value,
+            _ => bail!("unknown option {arg}; there are --rounds N, --megabytes N, --data DIR, --only STAGE"),
+        }
+    }
+    if options.rounds == 0 {
+        bail!("--rounds must be at least 1");
+    }
+    Ok(options)
+}
+
+fn print(stages: &Stages, rows: &[Row], rounds: usize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let facts = stages.facts();
+    writeln!(
+        out,
+        "{} objects, {:.1} MB stored, {:.1} MB raw (gzip {:.1}:1, zstd {:.1}:1), {} records; medians of {rounds} rounds",
+        facts.objects,
+        facts.stored as f64 / 1e6,
+        facts.raw as f64 / 1e6,
+        facts.raw as f64 / facts.stored as f64,
+        facts.raw as f64 / facts.framed as f64,
+        facts.records,
+    )?;
+    writeln!(
+        out,
+        "{:<28} {:>10} {:>10} {:>10} {:>12}",
+        "stage", "CPU s/GB", "MB/s", "of bound", "records/s"
+    )?;
+    for row in rows {
+        writeln!(
+            out,
+            "{:<28} {:>10.3} {:>10.0} {:>10.3} {:>12.0}",
+            row.name,
+            row.seconds / (facts.raw as f64 / 1e9),
+            facts.raw as f64 / 1e6 / row.seconds,
+            row.of_bound,
+            f64::from(facts.records) / row.seconds,
+        )?;
+    }
+    Ok(())
+}

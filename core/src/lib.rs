@@ -16,6 +16,7 @@
 pub mod decode;
 pub mod dedup;
 pub mod encode;
+pub mod mill;
 pub mod model;
 pub mod normalize;
 pub mod plan;

@@ -3,6 +3,7 @@
 mod budget;
 mod clock;
 mod cpu;
+mod patience;
 mod retry;
 mod shutdown;
 mod tasks;
@@ -10,6 +11,7 @@ mod tasks;
 pub use budget::{Budget, Permit, TooLarge};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cpu::{CpuError, CpuPool};
+pub use patience::Patience;
 pub use retry::{Attempts, GaveUp, PolicyError, Reason, RetryPolicy, Retryable};
 pub use shutdown::{Failure, Reloads, Shutdown, Signals};
 pub use tasks::{OnError, OnStop, Tasks};

@@ -271,10 +271,11 @@ impl Suite<'_> {
         let options = PutOptions { metadata: metadata.clone(), ..PutOptions::default() };
         let upload = self.store.begin_upload(&key, &options).await?;
         let (first, second) = (pattern(MIN_PART, 3), pattern(1000, 4));
-        // The first attempt at each part is replaced, by a shorter one and by a longer one.
+        // Parts are replaced by shorter ones and by a longer one.
         self.store.put_part(&key, &upload, 1, pattern(MIN_PART + 9, 9).into()).await?;
         let one = self.store.put_part(&key, &upload, 1, first.clone().into()).await?;
         self.store.put_part(&key, &upload, 2, pattern(10, 9).into()).await?;
+        self.store.put_part(&key, &upload, 2, pattern(2000, 9).into()).await?;
         let two = self.store.put_part(&key, &upload, 2, second.clone().into()).await?;
         ensure!((one.number, one.size, one.sha256.len()) == (1, MIN_PART as u64, 64), "{one:?}");
         let parts = [one, two];

@@ -18,6 +18,8 @@ mod faulty;
 mod folder;
 mod keys;
 mod memory;
+#[cfg(test)]
+mod model;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -26,7 +28,6 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 pub use error::{ErrorKind, StoreError};
 pub use faulty::{Faults, FaultyStore, Frozen, Step, Steps, When};
@@ -56,11 +57,16 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// [`ErrorKind::AlreadyExists`] and stays as it was.
     async fn put(&self, key: &str, body: Bytes, options: &PutOptions) -> Result<ObjectMeta, StoreError>;
 
+    /// How many bytes a writer gathers for a part that is not the last. The least that this store takes.
+    fn part_size(&self) -> usize {
+        MIN_PART
+    }
+
     /// Starts an upload to `key` and returns its id, which names it across processes.
     async fn begin_upload(&self, key: &str, options: &PutOptions) -> Result<String, StoreError>;
 
     /// Adds a part. Parts are numbered from 1 and come in order; every part but the last is at least
-    /// [`MIN_PART`] bytes. A repeated call with the same number replaces that part.
+    /// [`ObjectStore::part_size`] bytes. A repeated call with the same number replaces that part.
     async fn put_part(&self, key: &str, upload: &str, number: u32, body: Bytes) -> Result<Part, StoreError>;
 
     /// Makes what was uploaded so far durable (S3: already so; a folder: fsync). The upload stays invisible.
@@ -82,8 +88,7 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     async fn list_uploads(&self, prefix: &str, limit: usize) -> Result<Vec<UploadRef>, StoreError>;
 }
 
-/// The least size of a part that is not the last, in bytes (S3's limit, kept everywhere so that an upload
-/// made for one store has the shape of any other).
+/// The least size of a part that is not the last, in bytes (S3's limit).
 pub const MIN_PART: usize = 5 * 1024 * 1024;
 
 /// What to list.
@@ -186,17 +191,7 @@ pub struct PutOptions {
 }
 
 /// A part of an upload, as recorded in the journal: enough to complete and to recognize it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
-    /// From 1.
-    pub number: u32,
-    /// What the store answered; a folder answers the SHA-256.
-    pub etag: String,
-    /// Bytes.
-    pub size: u64,
-    /// SHA-256 of the part's bytes, lower-case hex.
-    pub sha256: String,
-}
+pub use trailhaul_core::model::PartRecord as Part;
 
 /// An unfinished upload.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -47,6 +47,9 @@ pub struct Carries {
     pub organization: Option<OrganizationId>,
     /// The accounts; `None` where all of them are welcome (which account those are is then not checked).
     pub accounts: Option<Arc<BTreeSet<AccountId>>>,
+    /// Only what lies below the organization's folder counts: a bucket that speaks for an organization, not for
+    /// whoever has a folder in it.
+    pub below_organization: bool,
 }
 
 impl Carries {
@@ -138,7 +141,11 @@ impl Walker<'_> {
         for Folder { prefix, .. } in self.below(vec![Folder { prefix: root, of: () }]).await {
             let name = last_name(&prefix);
             if let Ok(account) = name.parse() {
-                self.admit_account(account, prefix, &mut accounts);
+                if self.bucket.carries.below_organization {
+                    self.report(ForeignFolder::Account { account, prefix });
+                } else {
+                    self.admit_account(account, prefix, &mut accounts);
+                }
             } else if let Ok(organization) = name.parse::<OrganizationId>() {
                 if self.bucket.carries.admits_organization(&organization) {
                     organizations.push(Folder { prefix, of: () });

@@ -19,8 +19,9 @@ pub enum IdError {
     Batch(String),
 }
 
-/// An AWS account id: twelve decimal digits, kept as a number so that it is `Copy` and cheap to hash.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// An AWS account id: twelve decimal digits, kept as a number so that it is `Copy` and cheap to hash. The
+/// default is `000000000000`, which AWS gives to nobody.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountId(u64);
 
 impl AccountId {

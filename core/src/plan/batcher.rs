@@ -213,6 +213,12 @@ impl Batcher {
         }
     }
 
+    /// Counts what an account's objects have cost beyond their stored bytes (a small object may inflate to
+    /// gigabytes) against its share.
+    pub fn charge(&mut self, account: AccountId, cost: u64) {
+        self.turns.serve(account, cost);
+    }
+
     /// When age or a retry makes the next batch ready, if nothing else does before.
     pub fn due(&self) -> Option<i64> {
         let age =

@@ -1,0 +1,355 @@
+//! One attempt at a batch: fetch ► mill ► sinks, up to an entry that is ready to be committed.
+//!
+//! In: an ordered list of objects of one lane. Out: a [`Prepared`] batch whose outputs are complete but
+//! invisible, with the objects that were left out. Invariant: an object leaves a batch only before its first
+//! record was decided about; after that its failure ends the attempt. Failure: the attempt is given up whole:
+//! uploads are dropped, the mill forgets the batch, and the caller plans the objects again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{FutureExt, Stream, StreamExt};
+use trailhaul_core::mill::OutputFrame;
+use trailhaul_core::model::{BatchEntry, BatchId, Books, ObjectRef, Output, Role, SinkBooks};
+
+use super::fetch::{Fetched, Fetcher, Waiting};
+use super::index_file;
+use super::mill::{Mill, MillError, Piece, Step};
+use super::tally::Tally;
+use crate::archive::Layout;
+use crate::runtime::{CpuPool, Patience};
+use crate::sinks::{Sink, SinkBatch, SinkError, UploadTarget, UploadWriter};
+use crate::store::{ObjectStore, ReadError};
+
+/// What a lane needs for its attempts.
+#[derive(Debug, Clone)]
+pub struct Bench {
+    /// Reads source objects.
+    pub fetcher: Fetcher,
+    /// The CPU pool.
+    pub cpu: Arc<CpuPool>,
+    /// The sinks, in the order of the mill's encoders.
+    pub sinks: Arc<[Arc<dyn Sink>]>,
+    /// The home archive's store.
+    pub home: Arc<dyn ObjectStore>,
+    /// The home archive's keys.
+    pub layout: Layout,
+    /// How calls are repeated.
+    pub patience: Patience,
+    /// When a batch takes no further object.
+    pub limits: BatchLimits,
+}
+
+/// When a batch takes no further object.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// Inflated bytes.
+    pub inflated: u64,
+    /// New records, whose ids are tentative until the commit.
+    pub ids: u32,
+    /// Bytes of the journal entry.
+    pub entry: usize,
+}
+
+/// A batch that is ready to be committed.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The entry's body.
+    pub entry: BatchEntry,
+    /// Objects that could not be read, with the reason; none of their records was looked at.
+    pub deferred: Vec<(ObjectRef, ReadError)>,
+    /// Objects that the batch had no room for.
+    pub left: Vec<ObjectRef>,
+}
+
+/// Why an attempt was given up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttemptError {
+    /// An object failed after records of it had been decided about: it is tried again in a batch of its own.
+    #[error("read object {object}")]
+    Source {
+        /// The object.
+        object: Box<ObjectRef>,
+        /// Why.
+        #[source]
+        source: ReadError,
+    },
+    /// A sink failed.
+    #[error("sink {sink}")]
+    Sink {
+        /// The sink's name.
+        sink: String,
+        /// Why.
+        #[source]
+        source: SinkError,
+    },
+    /// The mill failed.
+    #[error(transparent)]
+    Mill(#[from] MillError),
+    /// The CPU pool is stopping, or work on it panicked: the lane cannot go on.
+    #[error("the mill is gone: {0}")]
+    Gone(String),
+}
+
+/// The outputs of an attempt.
+struct Outputs {
+    sinks: Vec<(String, Box<dyn SinkBatch>)>,
+    quarantine: UploadWriter,
+    index: UploadWriter,
+}
+
+impl Bench {
+    /// Runs an attempt. The mill comes back in `mill` unless it is gone.
+    pub async fn attempt(
+        &self,
+        mill: &mut Option<Box<Mill>>,
+        batch: BatchId,
+        partition: &str,
+        objects: Vec<ObjectRef>,
+    ) -> Result<Prepared, AttemptError> {
+        let mut outputs = self.open(batch, partition).await?;
+        let attempt = self.run(mill, batch, partition, objects, &mut outputs).await;
+        if attempt.is_err() {
+            outputs.abort().await;
+        }
+        attempt
+    }
+
+    async fn run(
+        &self,
+        mill: &mut Option<Box<Mill>>,
+        batch: BatchId,
+        partition: &str,
+        objects: Vec<ObjectRef>,
+        outputs: &mut Outputs,
+    ) -> Result<Prepared, AttemptError> {
+        let mut deferred = Vec::new();
+        let waiting = Waiting::new(objects);
+        let mut fetched = Box::pin(self.fetcher.objects(&waiting));
+        while let Some(next) = fetched.next().await {
+            self.take(mill, next, &mut deferred, outputs).await?;
+            self.take_ready(mill, &mut fetched, &mut deferred, outputs).await?;
+            self.work(mill, outputs).await?;
+            if mill.as_ref().is_none_or(|mill| self.is_full(mill)) {
+                break;
+            }
+        }
+        let mut left = waiting.take();
+        while let Some(rest) = fetched.next().await {
+            left.push(rest.object().clone());
+        }
+        drop(fetched);
+        let frames = self.on_cpu(mill, Mill::drain).await?;
+        outputs.write(frames).await?;
+        let tallies = mill.as_mut().map(|mill| mill.finish()).unwrap_or_default();
+        let entry = self.prepare(mill, batch, partition, tallies, outputs).await?;
+        Ok(Prepared { entry, deferred, left })
+    }
+
+    fn is_full(&self, mill: &Mill) -> bool {
+        mill.inflated() >= self.limits.inflated
+            || mill.window.tentative_ids() >= self.limits.ids
+            || mill.entry_bytes() >= self.limits.entry
+    }
+
+    /// Takes a fetched object into the batch. A large one is worked on here, piece by piece.
+    async fn take(
+        &self,
+        mill: &mut Option<Box<Mill>>,
+        fetched: Fetched,
+        deferred: &mut Vec<(ObjectRef, ReadError)>,
+        outputs: &mut Outputs,
+    ) -> Result<(), AttemptError> {
+        let Some(open) = mill.as_mut() else { return Err(gone()) };
+        match fetched {
+            Fetched::Failed(object, error) => deferred.push((object, error)),
+            Fetched::Whole(object, bytes) => {
+                let object = open.add(object);
+                open.feed(Piece { object, bytes, last: true });
+            }
+            Fetched::Large(object, first, mut rest) => {
+                let index = open.add(object.clone());
+                open.feed(Piece { object: index, bytes: first, last: false });
+                self.work(mill, outputs).await?;
+                loop {
+                    let piece = rest.next().await.map_err(|source| AttemptError::Source {
+                        object: Box::new(object.clone()),
+                        source,
+                    })?;
+                    let last = piece.is_none();
+                    let Some(open) = mill.as_mut() else { return Err(gone()) };
+                    open.feed(Piece { object: index, bytes: piece.unwrap_or_default(), last });
+                    self.work(mill, outputs).await?;
+                    if last {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes small objects that are there already, so that the CPU pool is asked once for many.
+    async fn take_ready(
+        &self,
+        mill: &mut Option<Box<Mill>>,
+        fetched: &mut (impl Stream<Item = Fetched> + Unpin),
+        deferred: &mut Vec<(ObjectRef, ReadError)>,
+        outputs: &mut Outputs,
+    ) -> Result<(), AttemptError> {
+        /// A few hundred small objects at most: their pieces are in memory together.
+        const READY: usize = 64;
+        for _ in 0..READY {
+            match fetched.next().now_or_never() {
+                Some(Some(next)) => self.take(mill, next, deferred, outputs).await?,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the mill use up its pieces.
+    async fn work(&self, mill: &mut Option<Box<Mill>>, outputs: &mut Outputs) -> Result<(), AttemptError> {
+        loop {
+            let step: Step = self.on_cpu(mill, Mill::step).await?;
+            outputs.write(step.frames).await?;
+            outputs.quarantine(&step.quarantine).await?;
+            if !step.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Moves the mill to the CPU pool and back.
+    async fn on_cpu<T: Send + 'static>(
+        &self,
+        slot: &mut Option<Box<Mill>>,
+        work: impl FnOnce(&mut Mill) -> Result<T, MillError> + Send + 'static,
+    ) -> Result<T, AttemptError> {
+        let mut mill = slot.take().ok_or_else(gone)?;
+        let done = self
+            .cpu
+            .run(move || {
+                let result = work(&mut mill);
+                (mill, result)
+            })
+            .await;
+        let (mill, result) = done.map_err(|error| AttemptError::Gone(error.to_string()))?;
+        *slot = Some(mill);
+        Ok(result?)
+    }
+
+    async fn open(&self, batch: BatchId, partition: &str) -> Result<Outputs, AttemptError> {
+        let mut sinks = Vec::with_capacity(self.sinks.len());
+        for sink in self.sinks.iter() {
+            let open = sink.open(batch, partition).await;
+            let open = open.map_err(|source| AttemptError::Sink { sink: sink.name().to_owned(), source })?;
+            sinks.push((sink.name().to_owned(), open));
+        }
+        let home = |role, key, content_type| {
+            UploadWriter::new(UploadTarget {
+                store: Arc::clone(&self.home),
+                key,
+                role,
+                sink: "home".to_owned(),
+                content_type,
+                patience: self.patience.clone(),
+            })
+        };
+        let quarantine = self.layout.quarantine(partition, batch);
+        Ok(Outputs {
+            sinks,
+            quarantine: home(Role::Quarantine, quarantine, "application/x-ndjson"),
+            index: home(Role::Index, self.layout.index(batch), "application/octet-stream"),
+        })
+    }
+
+    /// Makes every output durable and draws up the entry.
+    async fn prepare(
+        &self,
+        mill: &mut Option<Box<Mill>>,
+        batch: BatchId,
+        partition: &str,
+        tallies: Vec<Tally>,
+        outputs: &mut Outputs,
+    ) -> Result<BatchEntry, AttemptError> {
+        let objects: Vec<_> = tallies.into_iter().map(|tally| tally.entry).collect();
+        let mut books = Books::default();
+        for object in &objects {
+            books.records += object.records;
+            books.unique += object.unique;
+            books.duplicates += object.duplicates;
+            books.quarantined += object.quarantined;
+            books.conflicts += object.conflicting;
+        }
+        if books.unique > 0 {
+            let taken = mill.take().ok_or_else(gone)?;
+            let written = index_file::write(taken, batch, &mut outputs.index).await;
+            *mill = Some(written.map_err(|source| AttemptError::Sink { sink: "home".to_owned(), source })?);
+        }
+        let prepared = outputs.prepare().await?;
+        for (name, _) in &outputs.sinks {
+            let delivered = prepared
+                .iter()
+                .filter(|output| output.sink == *name && matches!(output.role, Role::Data | Role::Sink))
+                .map(|output| output.records)
+                .sum();
+            books.sinks.insert(name.clone(), SinkBooks { delivered, ..SinkBooks::default() });
+        }
+        Ok(BatchEntry { batch, prefix: partition.to_owned(), outputs: prepared, objects, books })
+    }
+}
+
+impl Outputs {
+    async fn write(&mut self, frames: Vec<OutputFrame>) -> Result<(), AttemptError> {
+        for ((name, sink), frame) in self.sinks.iter_mut().zip(frames) {
+            if frame.records == 0 {
+                continue;
+            }
+            let written = sink.write(Bytes::from(frame.bytes), u64::from(frame.records)).await;
+            written.map_err(|source| AttemptError::Sink { sink: name.clone(), source })?;
+        }
+        Ok(())
+    }
+
+    async fn quarantine(&mut self, lines: &[u8]) -> Result<(), AttemptError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let count = count_lines(lines);
+        self.quarantine
+            .write(lines, count)
+            .await
+            .map_err(|source| AttemptError::Sink { sink: "home".to_owned(), source })
+    }
+
+    /// Quarantine and index first, then the sinks: the order of finishing.
+    async fn prepare(&mut self) -> Result<Vec<Output>, AttemptError> {
+        let mut prepared = Vec::new();
+        let home = |source| AttemptError::Sink { sink: "home".to_owned(), source };
+        prepared.extend(self.quarantine.prepare().await.map_err(home)?);
+        prepared.extend(self.index.prepare().await.map_err(home)?);
+        for (name, sink) in &mut self.sinks {
+            let output = sink.prepare().await;
+            prepared.extend(output.map_err(|source| AttemptError::Sink { sink: name.clone(), source })?);
+        }
+        Ok(prepared)
+    }
+
+    async fn abort(&mut self) {
+        self.quarantine.abort().await;
+        self.index.abort().await;
+        for (_, sink) in &mut self.sinks {
+            sink.abort().await;
+        }
+    }
+}
+
+fn count_lines(lines: &[u8]) -> u64 {
+    lines.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+fn gone() -> AttemptError {
+    AttemptError::Gone("an earlier step took it".to_owned())
+}

@@ -1,0 +1,100 @@
+//! What this process has done so far: the source of the summary, of metrics and of progress.
+//!
+//! Bounded: one row per account seen.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use trailhaul_core::model::{AccountId, BatchEntry, LogKey};
+
+use crate::ledger::AccountTotals;
+
+/// Counts since the start of the process.
+#[derive(Debug, Default)]
+pub struct Counters(Mutex<Counts>);
+
+/// A copy of the counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Committed, per account.
+    pub accounts: BTreeMap<AccountId, AccountTotals>,
+    /// Batches committed.
+    pub batches: u64,
+    /// Bytes written, per sink (`home` is index and quarantine).
+    pub written: BTreeMap<String, u64>,
+    /// Records delivered, per sink.
+    pub delivered: BTreeMap<String, u64>,
+    /// Objects found that were done already.
+    pub repeated: u64,
+    /// Objects set aside because they could not be read.
+    pub deferred: u64,
+    /// Objects written again with the same content.
+    pub rewritten: u64,
+    /// Attempts at a batch that came to nothing.
+    pub failed_attempts: u64,
+    /// New findings.
+    pub findings: u64,
+}
+
+impl Counts {
+    /// The sum over the accounts.
+    pub fn total(&self) -> AccountTotals {
+        let mut total = AccountTotals::default();
+        self.accounts.values().for_each(|account| total.add(account));
+        total
+    }
+}
+
+impl Counters {
+    /// The counts as of now.
+    pub fn counts(&self) -> Counts {
+        self.with(|counts| counts.clone())
+    }
+
+    /// A batch was committed.
+    pub fn committed(&self, batch: &BatchEntry, at: Timestamp) {
+        self.with(|counts| {
+            counts.batches += 1;
+            for output in &batch.outputs {
+                *counts.written.entry(output.sink.clone()).or_default() += output.size;
+            }
+            for (sink, books) in &batch.books.sinks {
+                *counts.delivered.entry(sink.clone()).or_default() += books.delivered;
+            }
+            for object in &batch.objects {
+                counts.rewritten += u64::from(object.rewritten);
+                let Ok(key) = LogKey::parse(&object.object.key) else { continue };
+                counts.accounts.entry(key.account).or_default().add(&AccountTotals::of(
+                    object,
+                    &key,
+                    at.as_second(),
+                ));
+            }
+        });
+    }
+
+    /// Objects were found that are done already.
+    pub fn repeated_objects(&self, count: u64) {
+        self.with(|counts| counts.repeated += count);
+    }
+
+    /// Objects were set aside.
+    pub fn deferred_objects(&self, count: u64) {
+        self.with(|counts| counts.deferred += count);
+    }
+
+    /// Attempts at a batch failed.
+    pub fn failed_attempts(&self, count: u64) {
+        self.with(|counts| counts.failed_attempts += count);
+    }
+
+    /// There are new findings.
+    pub fn new_findings(&self, count: u64) {
+        self.with(|counts| counts.findings += count);
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Counts) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,429 @@
+//! The engine: home archive, ledger, recovered lanes and their queues, running.
+//!
+//! In: what a configuration means ([`Plans`]) and what the process has (stores, ledger, clock). Out: queues
+//! that take objects, and lanes that haul them. Invariant: no lane starts before its past is settled. Failure:
+//! [`StartError`] says what is in the way; a lane that is in doubt about its journal stays out and is a
+//! finding, the others run.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use trailhaul_core::decode::DecodeLimits;
+use trailhaul_core::dedup::{IdentityHasher, Window};
+use trailhaul_core::encode::Compression;
+use trailhaul_core::model::{LaneId, Role};
+
+use super::batch::{BatchLimits, Bench};
+use super::commit::{CommitError, LaneWriter};
+use super::counters::Counters;
+use super::fetch::Fetcher;
+use super::lane::{Lane, LaneEnd};
+use super::mill::{Mill, MillError};
+use super::queue::{LaneQueue, QueueRules};
+use super::recover::{RecoverError, Recovered, drop_leftovers, recover};
+use super::{Places, Scratch};
+use crate::archive::{Genesis, GenesisError, Journal, Layout};
+use crate::ledger::{LaneState, Ledger, LedgerError};
+use crate::runtime::{Budget, Clock, CpuPool, OnError, OnStop, Patience, RetryPolicy, Tasks};
+use crate::sinks::{ConsoleSink, Naming, Sink, UploadSink};
+use crate::store::StoreError;
+
+/// Where the home archive is.
+#[derive(Debug, Clone)]
+pub struct HomePlan {
+    /// The store's URL.
+    pub url: String,
+    /// The prefix below it.
+    pub prefix: String,
+    /// The number of lanes, fixed in the genesis.
+    pub lanes: u16,
+}
+
+/// A sink to be built.
+#[derive(Debug, Clone)]
+pub struct SinkPlan {
+    /// Its name.
+    pub name: String,
+    /// How its frames are compressed.
+    pub compression: Compression,
+    /// Where it goes.
+    pub target: SinkTarget,
+}
+
+/// Where a sink goes.
+#[derive(Debug, Clone)]
+pub enum SinkTarget {
+    /// An archive.
+    Archive {
+        /// The store's URL.
+        url: String,
+        /// The prefix below it.
+        prefix: String,
+        /// Whether it is the home archive.
+        home: bool,
+    },
+    /// A folder of files: its store's URL.
+    Folder(String),
+    /// Standard output.
+    Console,
+}
+
+/// How memory is shared out, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryPlan {
+    /// What all working sets together may take.
+    pub working_sets: u64,
+    /// One lane's working set.
+    pub working_set: u64,
+    /// One lane's hot segments, kept between its batches.
+    pub window: usize,
+    /// Objects that wait in one lane's queue.
+    pub queue: usize,
+}
+
+/// Everything that the engine is built from.
+#[derive(Debug, Clone)]
+pub struct Plans {
+    /// The home archive.
+    pub home: HomePlan,
+    /// The sinks.
+    pub sinks: Vec<SinkPlan>,
+    /// Memory.
+    pub memory: MemoryPlan,
+    /// CPU threads.
+    pub threads: usize,
+    /// Limits of decoding.
+    pub decode: DecodeLimits,
+    /// When a batch takes no further object.
+    pub batch: BatchLimits,
+    /// How the queues form batches.
+    pub queue: QueueRules,
+    /// `dedup.window` in seconds.
+    pub window_seconds: u32,
+    /// Folder for scratch files.
+    pub scratch: PathBuf,
+    /// Whether lanes are taken from another owner.
+    pub take_lanes: bool,
+    /// Whether to wait for stores without end (continuous), or only as long as a retry policy says (once).
+    pub patient: bool,
+    /// The host's name.
+    pub host: String,
+}
+
+/// What the process has.
+#[derive(Debug, Clone)]
+pub struct Means {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The stores.
+    pub places: Arc<Places>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Tasks, and the shutdown that they obey.
+    pub tasks: Arc<Tasks>,
+}
+
+/// Why the engine does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The home archive's genesis.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The state folder belongs to another archive.
+    #[error(
+        "state folder belongs to archive {known}, but {place} is {found}: put the home archive back in the \
+         configuration, or give this one a new state folder (state.path) and a `start`"
+    )]
+    OtherArchive {
+        /// The archive that the state folder remembers.
+        known: String,
+        /// The configured archive.
+        place: String,
+        /// What it is.
+        found: String,
+    },
+    /// A lane's past is in the way.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The mill.
+    #[error(transparent)]
+    Mill(#[from] MillError),
+    /// The system has no more threads.
+    #[error("start the CPU pool")]
+    Threads(#[source] std::io::Error),
+}
+
+/// How the lanes ended.
+#[derive(Debug, Default)]
+pub struct Ends(Mutex<Vec<LaneEnd>>);
+
+impl Ends {
+    /// Whether a lane ended in doubt: the process must not go on for long.
+    pub fn doubt(&self) -> bool {
+        let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.iter().any(|end| matches!(end, LaneEnd::Doubt { .. }))
+    }
+
+    /// Takes what was noted so far.
+    pub fn take(&self) -> Vec<LaneEnd> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The running engine.
+#[derive(Debug)]
+pub struct Engine {
+    /// What the archive is.
+    pub genesis: Genesis,
+    /// One queue per lane.
+    pub queues: Vec<Arc<LaneQueue>>,
+    /// What was done so far.
+    pub counters: Arc<Counters>,
+    /// What recovery did.
+    pub recovered: Recovered,
+    /// Lanes that stayed out, with the reason.
+    pub out: Vec<(LaneId, String)>,
+    /// How lanes ended before they were told to.
+    pub ends: Arc<Ends>,
+    /// The CPU pool.
+    pub cpu: Arc<CpuPool>,
+}
+
+impl Engine {
+    /// Settles every lane's past and starts the lanes.
+    pub async fn start(plans: &Plans, means: &Means) -> Result<Self, StartError> {
+        let home = means.places.get(&plans.home.url).await?;
+        let layout = Layout::new(&plans.home.prefix);
+        let genesis = settle_archive(plans, means, home.as_ref(), &layout).await?;
+        let counters = Arc::new(Counters::default());
+        let cpu = Arc::new(CpuPool::new(plans.threads, plans.threads * 2).map_err(StartError::Threads)?);
+        let sinks = build_sinks(plans, means).await?;
+        let journal = Journal::new(Arc::clone(&home), layout.clone());
+        let (mut writers, recovered, out) = settle_lanes(plans, means, &genesis, &journal).await?;
+        take_forced(plans, &mut writers).await?;
+        drop_all_leftovers(plans, means, &layout, &writers).await?;
+
+        let stopping = means.tasks.shutdown().stopping().clone();
+        let bench = Bench {
+            fetcher: Fetcher {
+                places: Arc::clone(&means.places),
+                policy: RetryPolicy::requests(),
+                stop: means.tasks.shutdown().aborting().clone(),
+            },
+            cpu: Arc::clone(&cpu),
+            sinks,
+            home,
+            layout,
+            patience: Patience::brief(RetryPolicy::requests(), means.tasks.shutdown().aborting().clone()),
+            limits: plans.batch,
+        };
+        let budget = Budget::new(plans.memory.working_sets);
+        let ends = Arc::new(Ends::default());
+        let mut queues = Vec::with_capacity(usize::from(genesis.lanes));
+        for number in 0..genesis.lanes {
+            let queue = Arc::new(LaneQueue::new(&plans.queue, Arc::clone(&means.clock)));
+            queues.push(Arc::clone(&queue));
+            let Some(at) = writers.iter().position(|writer| writer.lane.0 == number) else {
+                queue.refuse();
+                continue;
+            };
+            let writer = writers.swap_remove(at);
+            let mill = new_mill(plans, means, &genesis, writer.lane)?;
+            let lane = Lane {
+                epoch: taken_epoch(&writer),
+                batch: 0,
+                writer,
+                bench: bench.clone(),
+                mill: Some(Box::new(mill)),
+                queue: Arc::clone(&queue),
+                budget: budget.clone(),
+                working_set: plans.memory.working_set,
+                counters: Arc::clone(&counters),
+                host: plans.host.clone(),
+                decode: plans.decode,
+            };
+            let (ends, stopping) = (Arc::clone(&ends), stopping.clone());
+            means.tasks.spawn(format!("lane {number}"), OnError::Log, OnStop::Wait, async move {
+                let id = lane.writer.lane;
+                if let Err(end) = lane.run(stopping).await {
+                    tracing::error!(lane = %id, error = %end, "lane ended");
+                    ends.0.lock().unwrap_or_else(PoisonError::into_inner).push(end);
+                }
+                // Whoever offers objects to this lane learns that nobody takes them.
+                queue.refuse();
+                Ok(())
+            });
+        }
+        Ok(Self { genesis, queues, counters, recovered, out, ends, cpu })
+    }
+}
+
+/// Reads or makes the genesis, unless the state folder remembers another archive.
+async fn settle_archive(
+    plans: &Plans,
+    means: &Means,
+    home: &dyn crate::store::ObjectStore,
+    layout: &Layout,
+) -> Result<Genesis, StartError> {
+    let known = means.ledger.archive()?;
+    let found = Genesis::read(home, layout).await?;
+    if let Some(known) = &known
+        && found.as_ref().is_none_or(|genesis| genesis.archive != *known)
+    {
+        return Err(StartError::OtherArchive {
+            known: known.clone(),
+            place: format!("{}/{}", plans.home.url, plans.home.prefix),
+            found: found.map_or_else(
+                || "no archive yet".to_owned(),
+                |genesis| format!("archive {}", genesis.archive),
+            ),
+        });
+    }
+    let genesis = Genesis::read_or_create(home, layout, plans.home.lanes).await?;
+    if known.is_none() {
+        means.ledger.set_archive(&genesis.archive)?;
+    }
+    Ok(genesis)
+}
+
+async fn build_sinks(plans: &Plans, means: &Means) -> Result<Arc<[Arc<dyn Sink>]>, StartError> {
+    let patience = Patience::brief(RetryPolicy::requests(), means.tasks.shutdown().aborting().clone());
+    let mut sinks: Vec<Arc<dyn Sink>> = Vec::with_capacity(plans.sinks.len());
+    for plan in &plans.sinks {
+        let name = plan.name.clone();
+        let extension = format!("ndjson{}", plan.compression.extension());
+        let sink: Arc<dyn Sink> = match &plan.target {
+            SinkTarget::Console => Arc::new(ConsoleSink { name }),
+            SinkTarget::Archive { url, prefix, home } => Arc::new(UploadSink {
+                name,
+                store: means.places.get(url).await?,
+                naming: Naming::Archive(Layout::new(prefix)),
+                extension,
+                role: if *home { Role::Data } else { Role::Sink },
+                patience: patience.clone(),
+            }),
+            SinkTarget::Folder(url) => Arc::new(UploadSink {
+                name,
+                store: means.places.get(url).await?,
+                naming: Naming::Folder,
+                extension,
+                role: Role::Sink,
+                patience: patience.clone(),
+            }),
+        };
+        sinks.push(sink);
+    }
+    Ok(sinks.into())
+}
+
+/// Recovers every lane. A lane whose journal was tampered with stays out.
+async fn settle_lanes(
+    plans: &Plans,
+    means: &Means,
+    genesis: &Genesis,
+    journal: &Journal,
+) -> Result<(Vec<LaneWriter>, Recovered, Vec<(LaneId, String)>), StartError> {
+    let stop = means.tasks.shutdown().stopping().clone();
+    let patience =
+        if plans.patient { Patience::lasting(stop) } else { Patience::brief(RetryPolicy::requests(), stop) };
+    let (mut writers, mut out, mut done) = (Vec::new(), Vec::new(), Recovered::default());
+    for number in 0..genesis.lanes {
+        let lane = LaneId(number);
+        let state = means.ledger.lane(lane)?.unwrap_or_else(|| LaneState::start(&genesis.hash));
+        let mut writer = LaneWriter {
+            lane,
+            journal: journal.clone(),
+            ledger: means.ledger.clone(),
+            places: Arc::clone(&means.places),
+            patience: patience.clone(),
+            clock: Arc::clone(&means.clock),
+            window_seconds: i64::from(plans.window_seconds),
+            scratch: plans.scratch.clone(),
+            state,
+            claimed: false,
+        };
+        match recover(&mut writer, plans.take_lanes).await {
+            Ok(recovered) => {
+                done.add(recovered);
+                writers.push(writer);
+            }
+            Err(error) if is_tampering(&error) => {
+                let text = error.to_string();
+                means.ledger.find("journal_changed", &format!("lane {lane}"), &text, means.clock.now())?;
+                tracing::error!(%lane, %error, "leave a lane out");
+                out.push((lane, text));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((writers, done, out))
+}
+
+/// Whether the journal is not what it was: that lane stops, the others go on.
+fn is_tampering(error: &RecoverError) -> bool {
+    use trailhaul_core::model::EntryError;
+    matches!(
+        error,
+        RecoverError::Ahead { .. } | RecoverError::Commit(CommitError::Entry(EntryError::Chain { .. }))
+    )
+}
+
+/// Lanes of another owner are taken at once, so that the old owner's next entry is refused.
+async fn take_forced(plans: &Plans, writers: &mut [LaneWriter]) -> Result<(), StartError> {
+    for writer in writers {
+        let foreign = writer.state.owner.as_deref().is_some_and(|owner| owner != writer.ledger.agent());
+        if foreign {
+            writer.claim(&plans.host).await.map_err(RecoverError::from)?;
+        }
+    }
+    Ok(())
+}
+
+/// The epoch that was taken at this start; other lanes take theirs with their first batch.
+fn taken_epoch(writer: &LaneWriter) -> Option<u32> {
+    writer.claimed.then_some(writer.state.epoch)
+}
+
+async fn drop_all_leftovers(
+    plans: &Plans,
+    means: &Means,
+    layout: &Layout,
+    writers: &[LaneWriter],
+) -> Result<(), StartError> {
+    let lanes: Vec<(LaneId, u32)> = writers.iter().map(|writer| (writer.lane, writer.state.epoch)).collect();
+    let home = means.places.get(&plans.home.url).await?;
+    let mut dropped = drop_leftovers(home.as_ref(), &layout.upload_folders(), &lanes).await?;
+    for sink in &plans.sinks {
+        let (url, folders) = match &sink.target {
+            SinkTarget::Archive { home: true, .. } | SinkTarget::Console => continue,
+            SinkTarget::Archive { url, prefix, .. } => (url, Layout::new(prefix).upload_folders().to_vec()),
+            SinkTarget::Folder(url) => (url, vec![String::new()]),
+        };
+        let store = means.places.get(url).await?;
+        dropped += drop_leftovers(store.as_ref(), &folders, &lanes).await?;
+    }
+    if dropped > 0 {
+        tracing::info!(dropped, "drop uploads that an earlier run left unfinished");
+    }
+    Ok(())
+}
+
+fn new_mill(plans: &Plans, means: &Means, genesis: &Genesis, lane: LaneId) -> Result<Mill, StartError> {
+    let compressions: Vec<Compression> = plans.sinks.iter().map(|sink| sink.compression).collect();
+    Ok(Mill::new(
+        lane,
+        means.ledger.clone(),
+        IdentityHasher::new(&genesis.content_key),
+        plans.decode,
+        Window::new(plans.memory.window, plans.window_seconds),
+        Scratch::new(plans.scratch.join(format!("lane-{lane}"))),
+        &compressions,
+    )?)
+}

@@ -1,0 +1,382 @@
+//! A lane: its batches, one after the other, from the queue to the commit.
+//!
+//! In: plans from the lane's queue. Out: committed batches. Invariant: one batch of a lane at a time; a batch
+//! number is used once in an epoch, whatever became of the attempt. Failure: what can be tried again goes back
+//! to the queue; what cannot ends the lane with a [`LaneEnd`] that says what the process does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use trailhaul_core::decode::{Chunk, DecodeLimits, ObjectDecoder};
+use trailhaul_core::dedup::{BoxError, DedupError};
+use trailhaul_core::model::{BatchEntry, BatchId, EntryError, ObjectRef};
+
+use super::batch::{AttemptError, Bench, Prepared};
+use super::commit::{CommitError, LaneWriter};
+use super::counters::Counters;
+use super::mill::{Mill, MillError};
+use super::queue::{LaneQueue, Plan};
+use crate::ledger::LedgerError;
+use crate::runtime::Budget;
+use crate::store::{ReadError, StoreError};
+
+/// Why a lane ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaneEnd {
+    /// Another process owns it now. The others go on.
+    #[error(transparent)]
+    Lost(CommitError),
+    /// The books do not balance, the ledger failed, or the mill is gone: the process exits with 70 when the
+    /// other lanes have drained.
+    #[error("lane {lane} stops: {reason}")]
+    Doubt {
+        /// The lane.
+        lane: trailhaul_core::model::LaneId,
+        /// Why.
+        reason: String,
+    },
+    /// A store could not be reached for as long as patience lasts.
+    #[error(transparent)]
+    Unreachable(StoreError),
+}
+
+/// Everything that a lane owns.
+#[derive(Debug)]
+pub struct Lane {
+    /// The writing end of its journal.
+    pub writer: LaneWriter,
+    /// Sinks, source, CPU pool.
+    pub bench: Bench,
+    /// Its mill; `None` while a step has it.
+    pub mill: Option<Box<Mill>>,
+    /// Its queue.
+    pub queue: Arc<LaneQueue>,
+    /// The memory budget, and a working set's share of it.
+    pub budget: Budget,
+    /// Bytes of one working set.
+    pub working_set: u64,
+    /// What the process counts.
+    pub counters: Arc<Counters>,
+    /// The host's name, for the epoch entry.
+    pub host: String,
+    /// Limits of decoding, for the objects that are read twice.
+    pub decode: DecodeLimits,
+    /// The epoch that this process took, once it has written.
+    pub epoch: Option<u32>,
+    /// The last batch number used in it.
+    pub batch: u32,
+}
+
+impl std::fmt::Debug for Mill {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Mill")
+    }
+}
+
+/// What became of a plan.
+enum Hauled {
+    /// It is committed, or there was nothing to do.
+    Done,
+    /// It went back to the queue; the lane pauses before the next.
+    Again,
+}
+
+/// Pauses after failed attempts grow from the first to the last of these.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+
+impl Lane {
+    /// Works until the queue is closed and empty, or `stop` asks for an end between two batches.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), LaneEnd> {
+        let mut pause = PAUSE.0;
+        loop {
+            let plan = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                plan = self.queue.next() => plan,
+            };
+            let Some(plan) = plan else { return Ok(()) };
+            let permit = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                permit = self.budget.acquire(self.working_set) => permit,
+            };
+            let _permit = permit.map_err(|error| self.doubt(&error.to_string()))?;
+            match self.haul(plan).await? {
+                Hauled::Done => pause = PAUSE.0,
+                Hauled::Again => {
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            }
+        }
+    }
+
+    async fn haul(&mut self, plan: Plan) -> Result<Hauled, LaneEnd> {
+        let (fresh, rewritten) = self.sort_out(plan.objects).await?;
+        if fresh.is_empty() && rewritten.is_empty() {
+            return Ok(Hauled::Done);
+        }
+        let batch = self.next_batch().await?;
+        let now = self.writer.now();
+        let Some(mill) = self.mill.as_mut() else { return Err(self.doubt("the mill is gone")) };
+        if let Err(error) = mill.begin(batch, now.as_second()) {
+            return Err(self.doubt(&error.to_string()));
+        }
+        for (object, sha256, inflated) in rewritten.clone() {
+            mill.add_rewritten(object, sha256, inflated);
+        }
+        let every: Vec<ObjectRef> = fresh.iter().cloned().chain(rewritten.into_iter().map(|r| r.0)).collect();
+        match self.bench.attempt(&mut self.mill, batch, &plan.partition, fresh).await {
+            Ok(prepared) => self.commit(prepared, every).await,
+            Err(error) => self.give_up(error, every),
+        }
+    }
+
+    /// Sorts out what is done already, and what was rewritten with the same content.
+    async fn sort_out(
+        &mut self,
+        objects: Vec<ObjectRef>,
+    ) -> Result<(Vec<ObjectRef>, Vec<(ObjectRef, String, u64)>), LaneEnd> {
+        let (mut fresh, mut rewritten) = (Vec::new(), Vec::new());
+        for object in objects {
+            let known = self.writer.ledger.object(&object).map_err(|error| self.ledger_failed(&error))?;
+            match known {
+                None => fresh.push(object),
+                Some(row) if row.etag == object.etag => {
+                    self.queue.done(std::slice::from_ref(&object));
+                    self.counters.repeated_objects(1);
+                }
+                Some(row) => match self.hash(&object).await {
+                    Ok((sha256, inflated)) if sha256.is_some() && sha256 == row.sha256 => {
+                        let sha256 = sha256.map(hex::encode).unwrap_or_default();
+                        rewritten.push((object, sha256, inflated));
+                    }
+                    Ok(_) => {
+                        self.find_changed(&object)?;
+                        fresh.push(object);
+                    }
+                    Err(error) => self.defer(object, &error)?,
+                },
+            }
+        }
+        Ok((fresh, rewritten))
+    }
+
+    /// The hash and size of an object's inflated bytes, from a reading of its own.
+    async fn hash(&self, object: &ObjectRef) -> Result<(Option<[u8; 32]>, u64), ReadError> {
+        let mut reader = self.bench.fetcher.open(object).await?;
+        let mut decoder = ObjectDecoder::new(0, &self.decode);
+        let mut chunk = Chunk::new();
+        while let Some(piece) = reader.next().await? {
+            let mut rest = piece.as_ref();
+            while !rest.is_empty() {
+                let progress = decoder.push(rest, &mut chunk);
+                rest = rest.get(progress.consumed..).unwrap_or_default();
+                chunk.clear();
+            }
+        }
+        loop {
+            if let Some(outcome) = decoder.finish(&mut chunk) {
+                return Ok((outcome.inflated_sha256, outcome.inflated_size));
+            }
+            chunk.clear();
+        }
+    }
+
+    async fn commit(&mut self, prepared: Prepared, every: Vec<ObjectRef>) -> Result<Hauled, LaneEnd> {
+        let Prepared { entry, deferred, left } = prepared;
+        let mut pause = false;
+        let deferred_count = deferred.len();
+        for (object, error) in &deferred {
+            self.defer(object.clone(), error)?;
+        }
+        let crowded = left.len();
+        self.queue.give_back(left, false);
+        if entry.objects.is_empty() {
+            self.void()?;
+            return Ok(if deferred_count > 0 && crowded == 0 { Hauled::Done } else { Hauled::Again });
+        }
+        let done: Vec<ObjectRef> = entry.objects.iter().map(|object| object.object.clone()).collect();
+        let at = self.writer.now();
+        let kept = entry.clone();
+        let Some(mut mill) = self.mill.take() else { return Err(self.doubt("the mill is gone")) };
+        let committed = {
+            let mill = &mut mill;
+            self.writer
+                .commit(entry, at, &mut |visit| {
+                    let rows = mill.window.rows(&mut mill.scratch, &mut |segment, row| {
+                        visit(&segment.to_bytes(), row).map_err(BoxError::from)
+                    });
+                    rows.map_err(from_dedup)
+                })
+                .await
+        };
+        match committed {
+            Ok(recut) => {
+                let merged = mill.committed(at.as_second(), &recut);
+                self.mill = Some(mill);
+                merged.map_err(|error| self.doubt(&error.to_string()))?;
+                self.counters.committed(&kept, at);
+                self.charge(&kept);
+                self.queue.done(&done);
+            }
+            Err(error) => {
+                self.mill = Some(mill);
+                pause = self.not_committed(error, &kept, every).await?;
+            }
+        }
+        Ok(if pause { Hauled::Again } else { Hauled::Done })
+    }
+
+    /// Puts a batch that was not committed back, or ends the lane.
+    async fn not_committed(
+        &mut self,
+        error: CommitError,
+        entry: &BatchEntry,
+        every: Vec<ObjectRef>,
+    ) -> Result<bool, LaneEnd> {
+        match error {
+            CommitError::Void { reason, .. } => {
+                tracing::error!(batch = %entry.batch, reason, "find a batch void; its sources are planned again");
+                self.void()?;
+                self.queue.give_back(every, false);
+                Ok(true)
+            }
+            CommitError::Entry(EntryError::TooLarge(bytes)) => {
+                tracing::info!(batch = %entry.batch, bytes, "split a batch whose entry is too large");
+                self.writer.abort_outputs(entry).await;
+                self.void()?;
+                self.queue.give_back(every, true);
+                Ok(false)
+            }
+            CommitError::Lost { .. } => {
+                self.writer.abort_outputs(entry).await;
+                Err(LaneEnd::Lost(error))
+            }
+            CommitError::Imbalance { .. } => {
+                self.writer.abort_outputs(entry).await;
+                Err(self.doubt(&error.to_string()))
+            }
+            CommitError::Store(error) => Err(LaneEnd::Unreachable(error)),
+            other => Err(self.doubt(&other.to_string())),
+        }
+    }
+
+    /// An attempt failed: nothing was committed, nothing is visible.
+    fn give_up(&mut self, error: AttemptError, every: Vec<ObjectRef>) -> Result<Hauled, LaneEnd> {
+        if matches!(error, AttemptError::Gone(_)) {
+            return Err(self.doubt(&error.to_string()));
+        }
+        self.void()?;
+        match error {
+            AttemptError::Source { object, source } => {
+                let others = every.into_iter().filter(|other| other != object.as_ref()).collect();
+                self.queue.give_back(others, false);
+                self.defer(*object, &source)?;
+                Ok(Hauled::Done)
+            }
+            AttemptError::Mill(MillError::Dedup(DedupError::TooManyIds { .. })) if every.len() > 1 => {
+                self.queue.give_back(every, true);
+                Ok(Hauled::Done)
+            }
+            AttemptError::Sink { sink, source } => {
+                self.counters.failed_attempts(1);
+                tracing::warn!(sink, error = %source, "give up a batch; it is tried again");
+                self.queue.failed(every, &format!("sink {sink}: {source}"));
+                Ok(Hauled::Again)
+            }
+            other => Err(self.doubt(&other.to_string())),
+        }
+    }
+
+    /// Sets an object aside that cannot be read now.
+    fn defer(&mut self, object: ObjectRef, error: &ReadError) -> Result<(), LaneEnd> {
+        self.counters.deferred_objects(1);
+        let kind = match error {
+            // Nothing is wrong with it: the agent is stopping.
+            ReadError::Cancelled => {
+                self.queue.give_back(vec![object], false);
+                return Ok(());
+            }
+            ReadError::Vanished(_) => "object_vanished",
+            ReadError::Changed(_) => "object_changed",
+            ReadError::Denied(_) => "object_denied",
+            ReadError::Archived(_) => "object_archived",
+            _ => "object_unreadable",
+        };
+        tracing::warn!(%object, error = %error, "defer an object");
+        let text = format!("{error}; it is tried again at growing intervals");
+        let now = self.writer.now();
+        let found = self.writer.ledger.find(kind, &object.to_string(), &text, now);
+        found.map_err(|error| self.ledger_failed(&error))?;
+        self.queue.defer(object, &error.to_string());
+        Ok(())
+    }
+
+    fn find_changed(&mut self, object: &ObjectRef) -> Result<(), LaneEnd> {
+        let text = "the object was hauled before with other content: CloudTrail never rewrites a log file; \
+                    what is new in it is delivered";
+        let now = self.writer.now();
+        tracing::error!(%object, "find an object rewritten with other content");
+        let found = self.writer.ledger.find("object_rewritten", &object.to_string(), text, now);
+        found.map(|_| ()).map_err(|error| self.ledger_failed(&error))
+    }
+
+    /// The next batch's id; takes an epoch first where this process has none yet.
+    async fn next_batch(&mut self) -> Result<BatchId, LaneEnd> {
+        let epoch = match self.epoch {
+            Some(epoch) => epoch,
+            None => self.take_epoch().await?,
+        };
+        self.batch = self.batch.checked_add(1).ok_or_else(|| self.doubt("the batch numbers are used up"))?;
+        Ok(BatchId { lane: self.writer.lane, epoch, batch: self.batch })
+    }
+
+    async fn take_epoch(&mut self) -> Result<u32, LaneEnd> {
+        match self.writer.claim(&self.host).await {
+            Ok(epoch) => {
+                self.epoch = Some(epoch);
+                Ok(epoch)
+            }
+            Err(error @ CommitError::Lost { .. }) => Err(LaneEnd::Lost(error)),
+            Err(CommitError::Store(error)) => Err(LaneEnd::Unreachable(error)),
+            Err(error) => Err(self.doubt(&error.to_string())),
+        }
+    }
+
+    /// What an account's objects really cost counts against its share.
+    fn charge(&self, entry: &BatchEntry) {
+        for object in &entry.objects {
+            self.queue.charge(&object.object, object.inflated);
+        }
+    }
+
+    fn void(&mut self) -> Result<(), LaneEnd> {
+        let Some(mill) = self.mill.as_mut() else { return Ok(()) };
+        mill.void().map_err(|error| self.doubt(&error.to_string()))
+    }
+
+    fn ledger_failed(&self, error: &LedgerError) -> LaneEnd {
+        self.doubt(&error.to_string())
+    }
+
+    fn doubt(&self, reason: &str) -> LaneEnd {
+        LaneEnd::Doubt { lane: self.writer.lane, reason: reason.to_owned() }
+    }
+}
+
+/// The visitor's own failure is the ledger's; the window's failure is one of the scratch space.
+fn from_dedup(error: DedupError) -> LedgerError {
+    match error {
+        DedupError::Output(inner) => match inner.downcast::<LedgerError>() {
+            Ok(inner) => *inner,
+            Err(_) => LedgerError::Row { table: "ids" },
+        },
+        other => LedgerError::Scratch(other.to_string()),
+    }
+}

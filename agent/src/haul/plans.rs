@@ -1,0 +1,200 @@
+//! From a configuration to what the engine is built from.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use trailhaul_core::decode::DecodeLimits;
+use trailhaul_core::encode::Compression;
+use trailhaul_core::model::MAX_ENTRY_BYTES;
+use trailhaul_core::plan::{BatcherConfig, PartitionBy};
+
+use super::StoreOpener;
+use super::batch::BatchLimits;
+use super::engine::{HomePlan, Plans, SinkPlan, SinkTarget};
+use super::memory::MemoryNeeds;
+use super::queue::QueueRules;
+use super::run::RunOptions;
+use crate::config::{self, Accounts, Carries, Config, Target, Trail};
+use crate::store::{ErrorKind, FolderStore, MIN_PART, ObjectStore, StoreError};
+use crate::tail::{self, TrailBucket};
+
+/// Why a configuration cannot be run here.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// `limits.memory` is too small.
+    #[error(
+        "limits.memory is {has} bytes, this configuration needs {needs}: raise it, or have fewer sinks or a smaller limits.record_size"
+    )]
+    Memory {
+        /// What the configuration says.
+        has: u64,
+        /// The least that works.
+        needs: u64,
+    },
+}
+
+/// Attempts in a single pass before something is left behind.
+const ATTEMPTS_ONCE: u32 = 3;
+
+/// What the engine is built from, and the bytes of the ledger's cache.
+pub fn engine(config: &Config, options: RunOptions) -> Result<(Plans, usize), PlanError> {
+    let home = home(config);
+    let needs = memory_needs(config);
+    let has = config.limits.memory;
+    let (memory, cache) =
+        needs.share(has, home.lanes).ok_or(PlanError::Memory { has, needs: needs.least() })?;
+    let clamp = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let plans = Plans {
+        sinks: config.sinks.iter().map(|sink| sink_plan(config, sink)).collect(),
+        memory,
+        threads: config.limits.cpus.resolve(threads).get(),
+        decode: DecodeLimits {
+            inflated_bytes: config.limits.inflated_size,
+            record_bytes: usize::try_from(config.limits.record_size).unwrap_or(usize::MAX),
+            records: clamp(config.limits.object_records),
+        },
+        batch: BatchLimits {
+            // About what a thousand of the largest real objects inflate to: a second of work.
+            inflated: 1 << 30,
+            // 4 MiB of tentative ids.
+            ids: 262_144,
+            // The objects of a batch must fit its entry; one more of the largest is always possible.
+            entry: MAX_ENTRY_BYTES / 2,
+        },
+        queue: QueueRules {
+            batcher: BatcherConfig {
+                partition: partition(config),
+                max_bytes: config.batch.bytes,
+                max_objects: config.batch.objects as usize,
+                max_age: clamp(config.batch.age.as_secs()),
+                queue: memory.queue,
+                ..BatcherConfig::default()
+            },
+            attempts: options.once.then_some(ATTEMPTS_ONCE),
+        },
+        window_seconds: clamp(config.dedup.window.as_secs()),
+        scratch: config.state.path.join("scratch"),
+        take_lanes: options.take_lanes,
+        patient: !options.once,
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        home,
+    };
+    Ok((plans, cache))
+}
+
+/// What a configuration's memory is needed for.
+pub fn memory_needs(config: &Config) -> MemoryNeeds {
+    let is_remote = |sink: &config::Sink| match &sink.target {
+        Target::Archive(archive) => archive.place.s3_bucket().is_some(),
+        _ => false,
+    };
+    let part = if config.sinks.iter().any(is_remote) { MIN_PART } else { FOLDER_PART };
+    MemoryNeeds { sinks: config.sinks.len() as u64, part: part as u64, record: config.limits.record_size }
+}
+
+/// The part size of folders, in bytes.
+const FOLDER_PART: usize = 256 * 1024;
+
+/// A trail's bucket, as the tail sees it.
+pub fn bucket(config: &Config, trail: &Trail, store: Arc<dyn ObjectStore>) -> TrailBucket {
+    // Where the accounts are listed, the list says who belongs to the organization.
+    let members = match &config.organization.accounts {
+        Accounts::Listed(accounts) => Some(Arc::new(accounts.iter().copied().collect())),
+        _ => None,
+    };
+    let carries = match &trail.carries {
+        Carries::Organization(id) => {
+            tail::Carries { organization: Some(id.clone()), accounts: members, below_organization: true }
+        }
+        Carries::Accounts(accounts) => tail::Carries {
+            organization: None,
+            accounts: Some(Arc::new(accounts.clone())),
+            below_organization: false,
+        },
+    };
+    TrailBucket { store, prefix: trail.place.prefix().trim_matches('/').to_owned(), carries }
+}
+
+/// Without an archive the journal lives in the state folder.
+fn home(config: &Config) -> HomePlan {
+    /// As many as an archive has by default.
+    const LANES: u16 = 16;
+    match config.home() {
+        Some((_, archive)) => HomePlan {
+            url: archive.place.bucket().to_string(),
+            prefix: archive.place.prefix().trim_matches('/').to_owned(),
+            lanes: archive.lanes,
+        },
+        None => HomePlan {
+            url: format!("file://{}", config.state.path.join("home").display()),
+            prefix: String::new(),
+            lanes: LANES,
+        },
+    }
+}
+
+fn partition(config: &Config) -> PartitionBy {
+    let by = config.home().map(|(_, archive)| archive.partition.clone()).unwrap_or_default();
+    PartitionBy {
+        account: by.contains(&config::PartitionBy::Account),
+        region: by.contains(&config::PartitionBy::Region),
+    }
+}
+
+fn sink_plan(config: &Config, sink: &config::Sink) -> SinkPlan {
+    let compress = |compression: config::Compression| match compression {
+        config::Compression::Zstd => Compression::Zstd,
+        config::Compression::Gzip => Compression::Gzip(6),
+        config::Compression::None => Compression::None,
+    };
+    let (compression, target) = match &sink.target {
+        Target::Archive(archive) => (
+            compress(archive.compression),
+            SinkTarget::Archive {
+                url: archive.place.bucket().to_string(),
+                prefix: archive.place.prefix().trim_matches('/').to_owned(),
+                home: config.home().is_some_and(|(name, _)| *name == sink.name),
+            },
+        ),
+        Target::File(file) => {
+            (compress(file.compression), SinkTarget::Folder(format!("file://{}", file.path.display())))
+        }
+        // Kinesis is refused by the configuration until its sink is there.
+        Target::Console(_) | Target::Kinesis(_) => (Compression::None, SinkTarget::Console),
+    };
+    SinkPlan { name: sink.name.to_string(), compression, target }
+}
+
+/// Opens folders. What we write to is made when it is not there; what we read from must be there.
+#[derive(Debug, Default, Clone)]
+pub struct FolderOpener {
+    ours: BTreeSet<String>,
+}
+
+impl FolderOpener {
+    /// An opener that makes the folders of this configuration's sinks and journal.
+    pub fn new(config: &Config) -> Self {
+        let mut ours = BTreeSet::from([home(config).url]);
+        for sink in &config.sinks {
+            match sink_plan(config, sink).target {
+                SinkTarget::Archive { url, .. } | SinkTarget::Folder(url) => ours.insert(url),
+                SinkTarget::Console => false,
+            };
+        }
+        Self { ours }
+    }
+}
+
+#[async_trait]
+impl StoreOpener for FolderOpener {
+    async fn open(&self, url: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
+        let Some(path) = url.strip_prefix("file://") else {
+            return Err(StoreError::new(ErrorKind::Invalid, "open store", url, "not a file:// URL"));
+        };
+        let store = if self.ours.contains(url) { FolderStore::create(path) } else { FolderStore::open(path) };
+        Ok(Arc::new(store?))
+    }
+}

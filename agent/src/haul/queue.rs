@@ -1,0 +1,306 @@
+//! A lane's queue: what the tail has found, until it is committed.
+//!
+//! In: found objects. Out: plans, one at a time; the lane says what became of each object. Invariant: an
+//! object is in the queue or in the running batch once, however often it is offered. Failure: an object that
+//! cannot be read is set aside; a lane that ended refuses everything.
+//!
+//! Bounded by [`QueueRules::batcher`]`.queue` objects; whoever offers more waits.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use trailhaul_core::model::ObjectRef;
+use trailhaul_core::plan::{Batcher, BatcherConfig, FoundObject, Partition, QueuedObject};
+
+use crate::runtime::Clock;
+
+/// How a queue forms batches, and when it gives up.
+#[derive(Debug, Clone)]
+pub struct QueueRules {
+    /// How batches are formed.
+    pub batcher: BatcherConfig,
+    /// In a single pass: after so many attempts an object is left behind, and after so many failed batches in
+    /// a row everything is. `None`: never.
+    pub attempts: Option<u32>,
+}
+
+/// What became of an offered object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// It is in the queue.
+    Taken,
+    /// It was there already, waiting or in work.
+    Known,
+    /// There is no room now.
+    Full,
+    /// Nobody takes objects of this lane in this process.
+    Refused,
+}
+
+/// A batch to be made.
+#[derive(Debug)]
+pub struct Plan {
+    /// The archive prefix, such as `date=2026-11-22/`.
+    pub partition: String,
+    /// The objects, in order.
+    pub objects: Vec<ObjectRef>,
+}
+
+/// The queue of one lane.
+#[derive(Debug)]
+pub struct LaneQueue {
+    inner: Mutex<Inner>,
+    clock: Arc<dyn Clock>,
+    hashers: [RandomState; 2],
+    attempts: Option<u32>,
+    /// There may be something to do.
+    work: Notify,
+    /// There may be room.
+    room: Notify,
+}
+
+#[derive(Debug)]
+struct Inner {
+    batcher: Batcher,
+    /// The objects that wait or are in work, by 128 bits of their names.
+    known: HashSet<u128>,
+    running: HashMap<u128, QueuedObject>,
+    abandoned: Vec<(ObjectRef, String)>,
+    failures: u32,
+    closed: bool,
+    refused: bool,
+}
+
+/// The most abandoned objects that are named; the rest is only counted by being absent from the archive.
+const MAX_NAMED: usize = 1_000;
+
+impl LaneQueue {
+    /// An empty queue.
+    pub fn new(rules: &QueueRules, clock: Arc<dyn Clock>) -> Self {
+        let inner = Inner {
+            batcher: Batcher::new(rules.batcher.clone()),
+            known: HashSet::new(),
+            running: HashMap::new(),
+            abandoned: Vec::new(),
+            failures: 0,
+            closed: false,
+            refused: false,
+        };
+        Self {
+            inner: Mutex::new(inner),
+            clock,
+            hashers: [RandomState::new(), RandomState::new()],
+            attempts: rules.attempts,
+            work: Notify::new(),
+            room: Notify::new(),
+        }
+    }
+
+    /// Offers an object; does not wait.
+    pub fn try_offer(&self, found: FoundObject) -> Offer {
+        let name = self.name(&found.object);
+        let now = self.now();
+        let mut inner = self.lock();
+        if inner.refused {
+            return Offer::Refused;
+        }
+        if inner.known.contains(&name) {
+            return Offer::Known;
+        }
+        if inner.batcher.push(found, now).is_err() {
+            return Offer::Full;
+        }
+        inner.known.insert(name);
+        drop(inner);
+        self.work.notify_one();
+        Offer::Taken
+    }
+
+    /// Offers an object and waits for room. Cancel-safe: the object is taken or not.
+    pub async fn offer(&self, found: FoundObject) -> Offer {
+        loop {
+            let room = self.room.notified();
+            match self.try_offer(found.clone()) {
+                Offer::Full => room.await,
+                other => return other,
+            }
+        }
+    }
+
+    /// Whether an object of this account would be taken now; a lane that ended takes none, and says yes so that
+    /// nobody waits for it.
+    pub fn has_room(&self, account: trailhaul_core::model::AccountId) -> bool {
+        let inner = self.lock();
+        inner.refused || inner.batcher.has_room(account)
+    }
+
+    /// No more objects come: what waits goes out at once.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.work.notify_one();
+    }
+
+    /// Nobody takes objects any more.
+    pub fn refuse(&self) {
+        self.lock().refused = true;
+        self.room.notify_waiters();
+    }
+
+    /// Objects that wait or are in work.
+    pub fn len(&self) -> usize {
+        self.lock().known.len()
+    }
+
+    /// Whether nothing waits and nothing is in work.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What was given up in a single pass, with reasons.
+    pub fn abandoned(&self) -> Vec<(ObjectRef, String)> {
+        self.lock().abandoned.clone()
+    }
+
+    /// The next batch, when one is due; `None` when the queue is closed and empty.
+    pub async fn next(&self) -> Option<Plan> {
+        /// Clocks may be set, and simulated ones jump: look again at least this often.
+        const LOOK: Duration = Duration::from_millis(500);
+        loop {
+            let work = self.work.notified();
+            {
+                let now = self.now();
+                let mut inner = self.lock();
+                let closed = inner.closed;
+                if let Some(batch) = inner.batcher.next_batch(now, closed) {
+                    let plan = self.begin(&mut inner, batch.partition, batch.objects);
+                    drop(inner);
+                    self.room.notify_waiters();
+                    return Some(plan);
+                }
+                if closed && inner.batcher.is_empty() {
+                    return None;
+                }
+            }
+            tokio::select! {
+                () = work => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    /// These objects are committed, or were before.
+    pub fn done(&self, objects: &[ObjectRef]) {
+        let mut inner = self.lock();
+        inner.failures = 0;
+        for object in objects {
+            let name = self.name(object);
+            inner.running.remove(&name);
+            inner.known.remove(&name);
+        }
+    }
+
+    /// These objects were left out through no fault of theirs. With `alone`, each gets a batch of its own.
+    pub fn give_back(&self, objects: Vec<ObjectRef>, alone: bool) {
+        let now = self.now();
+        let mut inner = self.lock();
+        let mut back = Vec::with_capacity(objects.len());
+        for object in objects {
+            let Some(mut queued) = inner.running.remove(&self.name(&object)) else { continue };
+            if alone {
+                queued.attempts = queued.attempts.max(1);
+            }
+            back.push(queued);
+        }
+        inner.batcher.put_back(back, now);
+        drop(inner);
+        self.work.notify_one();
+    }
+
+    /// A batch of these objects failed at a sink.
+    pub fn failed(&self, objects: Vec<ObjectRef>, why: &str) {
+        let give_up = {
+            let mut inner = self.lock();
+            inner.failures += 1;
+            self.attempts.is_some_and(|most| inner.failures >= most)
+        };
+        if !give_up {
+            return self.give_back(objects, false);
+        }
+        for object in objects {
+            self.abandon(object, why);
+        }
+    }
+
+    /// An object could not be read: it is tried again later, alone.
+    pub fn defer(&self, object: ObjectRef, why: &str) {
+        let now = self.now();
+        let mut inner = self.lock();
+        let name = self.name(&object);
+        let Some(queued) = inner.running.remove(&name) else { return };
+        if self.attempts.is_some_and(|most| queued.attempts + 1 >= most) {
+            drop(inner);
+            return self.abandon(object, why);
+        }
+        // Without room it leaves the queue, and the next listing finds it again.
+        if inner.batcher.defer(queued, now).is_err() {
+            inner.known.remove(&name);
+        }
+    }
+
+    /// What an object has really cost counts against its account's share.
+    pub fn charge(&self, object: &ObjectRef, inflated: u64) {
+        if let Ok(key) = trailhaul_core::model::LogKey::parse(&object.key) {
+            self.lock().batcher.charge(key.account, inflated.saturating_sub(object.size));
+        }
+    }
+
+    fn abandon(&self, object: ObjectRef, why: &str) {
+        let name = self.name(&object);
+        let mut inner = self.lock();
+        inner.running.remove(&name);
+        inner.known.remove(&name);
+        if inner.abandoned.len() < MAX_NAMED {
+            inner.abandoned.push((object, why.to_owned()));
+        }
+    }
+
+    fn begin(&self, inner: &mut Inner, partition: Partition, objects: Vec<QueuedObject>) -> Plan {
+        let mut plan = Plan { partition: folder(&partition), objects: Vec::with_capacity(objects.len()) };
+        for queued in objects {
+            plan.objects.push(queued.found.object.clone());
+            inner.running.insert(self.name(&queued.found.object), queued);
+        }
+        plan
+    }
+
+    fn name(&self, object: &ObjectRef) -> u128 {
+        let [one, two] = &self.hashers;
+        let name = (object.bucket.as_ref(), object.key.as_str());
+        (u128::from(one.hash_one(name)) << 64) | u128::from(two.hash_one(name))
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().as_second()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The archive prefix of a partition.
+fn folder(partition: &Partition) -> String {
+    use std::fmt::Write;
+    let mut folder = format!("date={}/", partition.day);
+    if let Some(account) = partition.account {
+        // Writing to a string cannot fail.
+        let _ = write!(folder, "account={account}/");
+    }
+    if let Some(region) = &partition.region {
+        let _ = write!(folder, "region={region}/");
+    }
+    folder
+}

@@ -1,0 +1,307 @@
+//! The inventory: which objects were found, and which are done. One row per object, by stream, day and file
+//! name, so that a page of a listing (which comes in the same order) is compared with one short range.
+
+use std::collections::BTreeMap;
+
+use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
+use trailhaul_core::model::{BatchId, LaneId, LogKey, ObjectRef, StreamKey, Verdict};
+use trailhaul_core::plan::{Day, DayPlan};
+
+use super::tables::{FOUND, INVENTORY, PLANS, STREAMS, take};
+use super::{Ledger, LedgerError};
+
+/// What is remembered of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InventoryRow {
+    /// The ETag under which it was read.
+    pub etag: String,
+    /// SHA-256 of the inflated bytes; `None` where a cap ended the reading.
+    pub sha256: Option<[u8; 32]>,
+    /// Where its digest stands.
+    pub verdict: Verdict,
+    /// The batch that hauled it.
+    pub batch: BatchId,
+    /// Its index among the batch's objects.
+    pub object: u32,
+}
+
+/// The stream, day and file name of an object; `None` when its key is not CloudTrail's.
+pub fn place_of(object: &ObjectRef) -> Option<(StreamKey, Day, String)> {
+    let key = LogKey::parse(&object.key).ok()?;
+    // The day folders and the name are a fixed tail: `YYYY/MM/DD/NAME`.
+    let tail = "YYYY/MM/DD/".len() + key.file_name.len();
+    let prefix = object.key.get(..object.key.len().checked_sub(tail)?)?.to_owned();
+    let stream = StreamKey {
+        bucket: object.bucket.clone(),
+        prefix,
+        account: key.account,
+        family: key.family,
+        region: key.region.to_owned(),
+    };
+    Some((stream, Day::from(key.day), key.file_name.to_owned()))
+}
+
+impl Ledger {
+    /// The names and newest ETags that are known in a stream's day folder, found or done, from `from` up to and
+    /// with `to`, in order.
+    pub fn known(
+        &self,
+        stream: &StreamKey,
+        day: Day,
+        from: &str,
+        to: Option<&str>,
+    ) -> Result<Vec<(String, String)>, LedgerError> {
+        let read = self.db.begin_read()?;
+        let streams = read.open_table(STREAMS)?;
+        let Some(number) = streams.get(stream_name(stream).as_str())?.map(|row| row.value()) else {
+            return Ok(Vec::new());
+        };
+        let low = row_key(number, day, from);
+        // No name of the key grammar starts with the highest code point.
+        let high = row_key(number, day, to.unwrap_or("\u{10FFFF}"));
+        let mut known = BTreeMap::new();
+        let done = read.open_table(INVENTORY)?;
+        for row in done.range(low.as_slice()..=high.as_slice())? {
+            let (key, value) = row?;
+            known.insert(name_of(key.value())?.to_owned(), decode(value.value())?.etag);
+        }
+        // What was found again under another ETag stands for the newest.
+        let found = read.open_table(FOUND)?;
+        for row in found.range(low.as_slice()..=high.as_slice())? {
+            let (key, value) = row?;
+            known.insert(name_of(key.value())?.to_owned(), decode_found(value.value())?.etag);
+        }
+        Ok(known.into_iter().collect())
+    }
+
+    /// Records objects as found: from here on they are not lost, whatever becomes of the process.
+    pub fn record_found(&self, stream: &StreamKey, objects: &[ObjectRef]) -> Result<(), LedgerError> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        self.write(|transaction| {
+            let number = stream_number(transaction, stream)?;
+            let mut table = transaction.open_table(FOUND)?;
+            for object in objects {
+                let Some((_, day, name)) = place_of(object) else { continue };
+                let row = encode_found(object)?;
+                table.insert(row_key(number, day, &name).as_slice(), row.as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Objects that were found and are not done, at most `limit`, after the place that the last call returned.
+    pub fn found(
+        &self,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<(Vec<ObjectRef>, Option<Vec<u8>>), LedgerError> {
+        let read = self.db.begin_read()?;
+        let mut names = BTreeMap::new();
+        for row in read.open_table(STREAMS)?.iter()? {
+            let (name, number) = row?;
+            names.insert(number.value(), name.value().to_owned());
+        }
+        let table = read.open_table(FOUND)?;
+        let low = after.map(|key| [key, &[0]].concat()).unwrap_or_default();
+        let (mut objects, mut last) = (Vec::new(), None);
+        for row in table.range(low.as_slice()..)? {
+            let (key, value) = row?;
+            if objects.len() >= limit {
+                return Ok((objects, last));
+            }
+            objects.push(object_of(&names, key.value(), value.value())?);
+            last = Some(key.value().to_vec());
+        }
+        Ok((objects, None))
+    }
+
+    /// A stream's place in its history; `None` for a stream that nobody has listed.
+    pub fn plan(&self, stream: &StreamKey) -> Result<Option<DayPlan>, LedgerError> {
+        let read = self.db.begin_read()?;
+        let table = read.open_table(PLANS)?;
+        let row = table.get(stream_name(stream).as_str())?;
+        let plan = row.map(|row| serde_json::from_slice(row.value()));
+        plan.transpose().map_err(|_| LedgerError::Row { table: "plans" })
+    }
+
+    /// Remembers a stream's place in its history.
+    pub fn save_plan(&self, stream: &StreamKey, plan: &DayPlan) -> Result<(), LedgerError> {
+        let bytes = serde_json::to_vec(plan).map_err(|_| LedgerError::Row { table: "plans" })?;
+        self.write(|transaction| {
+            transaction.open_table(PLANS)?.insert(stream_name(stream).as_str(), bytes.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// What is remembered of the object under this key, whatever its ETag then was.
+    pub fn object(&self, object: &ObjectRef) -> Result<Option<InventoryRow>, LedgerError> {
+        let Some((stream, day, name)) = place_of(object) else { return Ok(None) };
+        let read = self.db.begin_read()?;
+        let streams = read.open_table(STREAMS)?;
+        let Some(number) = streams.get(stream_name(&stream).as_str())?.map(|row| row.value()) else {
+            return Ok(None);
+        };
+        let table = read.open_table(INVENTORY)?;
+        table.get(row_key(number, day, &name).as_slice())?.map(|row| decode(row.value())).transpose()
+    }
+
+    /// Drops what lies before this day. Called only for days that are never listed again.
+    pub fn expire_inventory(&self, before: Day) -> Result<u64, LedgerError> {
+        self.write(|transaction| {
+            let numbers: Vec<u32> = {
+                let streams = transaction.open_table(STREAMS)?;
+                let mut numbers = Vec::new();
+                for row in streams.iter()? {
+                    numbers.push(row?.1.value());
+                }
+                numbers
+            };
+            let mut table = transaction.open_table(INVENTORY)?;
+            let mut dropped = 0;
+            for number in numbers {
+                let low = row_key(number, Day::from(jiff::civil::Date::MIN), "");
+                let high = row_key(number, before, "");
+                for row in table.extract_from_if(low.as_slice()..high.as_slice(), |_, _| true)? {
+                    row?;
+                    dropped += 1;
+                }
+            }
+            Ok(dropped)
+        })
+    }
+}
+
+/// Adds an object within a transaction.
+pub(super) fn put(
+    transaction: &WriteTransaction,
+    object: &ObjectRef,
+    row: &InventoryRow,
+) -> Result<(), LedgerError> {
+    let Some((stream, day, name)) = place_of(object) else { return Ok(()) };
+    let number = stream_number(transaction, &stream)?;
+    let mut table = transaction.open_table(INVENTORY)?;
+    let key = row_key(number, day, &name);
+    table.insert(key.as_slice(), encode(row).as_slice())?;
+    // Found meanwhile under yet another ETag: that one is still to be hauled.
+    let mut found = transaction.open_table(FOUND)?;
+    let same = match found.get(key.as_slice())? {
+        None => false,
+        Some(row) => decode_found(row.value())?.etag == object.etag,
+    };
+    if same {
+        found.remove(key.as_slice())?;
+    }
+    Ok(())
+}
+
+fn stream_number(transaction: &WriteTransaction, stream: &StreamKey) -> Result<u32, LedgerError> {
+    let name = stream_name(stream);
+    let mut table = transaction.open_table(STREAMS)?;
+    if let Some(row) = table.get(name.as_str())? {
+        return Ok(row.value());
+    }
+    let next = u32::try_from(redb::ReadableTableMetadata::len(&table)?).unwrap_or(u32::MAX);
+    table.insert(name.as_str(), next)?;
+    Ok(next)
+}
+
+fn stream_name(stream: &StreamKey) -> String {
+    format!("{}\0{}", stream.bucket, stream.prefix)
+}
+
+fn row_key(stream: u32, day: Day, name: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(8 + name.len());
+    key.extend_from_slice(&stream.to_be_bytes());
+    // The flipped sign bit sorts days before 1970 first.
+    key.extend_from_slice(&(day.number() ^ i32::MIN).to_be_bytes());
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+fn name_of(key: &[u8]) -> Result<&str, LedgerError> {
+    let name = key.get(8..).and_then(|name| std::str::from_utf8(name).ok());
+    name.ok_or(LedgerError::Row { table: "inventory" })
+}
+
+/// What is remembered of an object that was found: its ETag, version and size.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct FoundRow {
+    etag: String,
+    version: Option<String>,
+    size: u64,
+}
+
+fn encode_found(object: &ObjectRef) -> Result<Vec<u8>, LedgerError> {
+    let row = FoundRow { etag: object.etag.clone(), version: object.version.clone(), size: object.size };
+    serde_json::to_vec(&row).map_err(|_| LedgerError::Row { table: "found" })
+}
+
+fn decode_found(bytes: &[u8]) -> Result<FoundRow, LedgerError> {
+    serde_json::from_slice(bytes).map_err(|_| LedgerError::Row { table: "found" })
+}
+
+fn object_of(names: &BTreeMap<u32, String>, key: &[u8], row: &[u8]) -> Result<ObjectRef, LedgerError> {
+    const DAMAGED: LedgerError = LedgerError::Row { table: "found" };
+    let mut rest = key;
+    let number = u32::from_be_bytes(take(&mut rest, "found")?);
+    let day = i32::from_be_bytes(take(&mut rest, "found")?) ^ i32::MIN;
+    let (bucket, prefix) = names.get(&number).and_then(|name| name.split_once('\0')).ok_or(DAMAGED)?;
+    let day = Day::of(i64::from(day) * 86_400).to_string().replace('-', "/");
+    let row = decode_found(row)?;
+    Ok(ObjectRef {
+        bucket: bucket.into(),
+        key: format!("{prefix}{day}/{}", name_of(key)?),
+        etag: row.etag,
+        version: row.version,
+        size: row.size,
+    })
+}
+
+fn encode(row: &InventoryRow) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(64 + row.etag.len());
+    bytes.push(verdict_code(row.verdict));
+    bytes.push(u8::from(row.sha256.is_some()));
+    bytes.extend_from_slice(&row.sha256.unwrap_or_default());
+    bytes.extend_from_slice(&row.batch.lane.0.to_be_bytes());
+    bytes.extend_from_slice(&row.batch.epoch.to_be_bytes());
+    bytes.extend_from_slice(&row.batch.batch.to_be_bytes());
+    bytes.extend_from_slice(&row.object.to_be_bytes());
+    bytes.extend_from_slice(row.etag.as_bytes());
+    bytes
+}
+
+fn decode(mut bytes: &[u8]) -> Result<InventoryRow, LedgerError> {
+    const TABLE: &str = "inventory";
+    let bytes = &mut bytes;
+    let [verdict, hashed] = take::<2>(bytes, TABLE)?;
+    let sha256 = take::<32>(bytes, TABLE)?;
+    let lane = LaneId(u16::from_be_bytes(take(bytes, TABLE)?));
+    let epoch = u32::from_be_bytes(take(bytes, TABLE)?);
+    let batch = u32::from_be_bytes(take(bytes, TABLE)?);
+    let object = u32::from_be_bytes(take(bytes, TABLE)?);
+    let etag = std::str::from_utf8(bytes).map_err(|_| LedgerError::Row { table: TABLE })?.to_owned();
+    let verdict = VERDICTS.get(usize::from(verdict)).copied().ok_or(LedgerError::Row { table: TABLE })?;
+    Ok(InventoryRow {
+        etag,
+        sha256: (hashed == 1).then_some(sha256),
+        verdict,
+        batch: BatchId { lane, epoch, batch },
+        object,
+    })
+}
+
+/// The order is part of the file format: new verdicts go to the end.
+const VERDICTS: [Verdict; 6] = [
+    Verdict::Pending,
+    Verdict::Verified,
+    Verdict::Undigested,
+    Verdict::Mismatch,
+    Verdict::Missing,
+    Verdict::Extra,
+];
+
+fn verdict_code(verdict: Verdict) -> u8 {
+    VERDICTS.iter().position(|v| *v == verdict).and_then(|at| u8::try_from(at).ok()).unwrap_or(0)
+}

@@ -1,0 +1,180 @@
+//! A simulated organization on disk, and the real program run over it.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use trailhaul_core::model::{Entry, EntryBody, Place};
+use trailhaul_tests::compare::compare;
+use trailhaul_tests::config_yaml::{ConfigOptions, config_yaml};
+use trailhaul_tests::damage::{self, Damage, Sizes};
+use trailhaul_tests::org::{Options, Organization};
+use trailhaul_tests::{delivery, model, truth};
+
+/// A tree, its configuration and the archive that comes of it.
+pub struct Tree {
+    pub folder: tempfile::TempDir,
+    pub config: String,
+}
+
+/// What a run of the program came to.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub fn number(&self, path: &str) -> u64 {
+        self.json()
+            .pointer(path)
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or_else(|| panic!("{path}: {self:?}"))
+    }
+}
+
+impl Tree {
+    pub fn simulate(options: &Options, damages: &[Damage], sizes: Sizes) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (organization, mut tree) = delivery::simulate(folder.path(), options).unwrap();
+        damage::add(&mut tree, &organization, options, damages, sizes).unwrap();
+        tree.finish().unwrap();
+        Self::with(folder, &organization)
+    }
+
+    pub fn with(folder: tempfile::TempDir, organization: &Organization) -> Self {
+        let options = ConfigOptions { root: folder.path(), integrity: "off", memory: None, public_keys: &[] };
+        let config = config_yaml(organization, &options);
+        let tree = Self { folder, config };
+        tree.write_config(&tree.config);
+        tree
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write_config(&self, text: &str) {
+        fs::write(self.path("trailhaul.yaml"), text).unwrap();
+    }
+
+    /// The command with this tree's configuration.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_with("trailhaul.yaml", arguments)
+    }
+
+    pub fn command_with(&self, config: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trailhaul"));
+        command.arg("--config").arg(self.path(config)).args(arguments);
+        command.env("AWS_EC2_METADATA_DISABLED", "true").stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        finish(self.command(arguments))
+    }
+
+    pub fn run_with(&self, config: &str, arguments: &[&str]) -> Ran {
+        finish(self.command_with(config, arguments))
+    }
+
+    pub fn once(&self) -> Ran {
+        self.run(&["--output", "json", "run", "--once"])
+    }
+
+    /// The archive equals the truth: every record once, byte for byte.
+    pub fn check_truth(&self, context: &str) {
+        let truth = truth::read(&self.path("truth.ndjson")).unwrap();
+        let expected = model::expected_at_once(&truth, model::WINDOW);
+        let differences = compare(&truth, &expected, &self.path("archive")).unwrap();
+        assert!(differences.is_empty(), "{context}: {differences:#?}");
+    }
+
+    /// Everything visible below data/, index/ and quarantine/ is named by a batch entry of the journal.
+    pub fn check_nothing_uncommitted(&self, context: &str) {
+        let archive = self.path("archive");
+        let mut named = BTreeSet::new();
+        for path in files(&archive.join("journal")) {
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let entry = Entry::from_bytes(&fs::read(&path).unwrap()).unwrap();
+            let EntryBody::Batch(batch) = entry.body else { continue };
+            batch.check_books().unwrap();
+            for output in batch.outputs {
+                if let Place::Upload { key, .. } = output.place {
+                    named.insert(key);
+                }
+            }
+        }
+        for folder in ["data", "index", "quarantine"] {
+            for path in files(&archive.join(folder)) {
+                let key = path.strip_prefix(&archive).unwrap().to_str().unwrap().to_owned();
+                assert!(named.contains(&key), "{context}: {key} is visible and in no entry");
+            }
+        }
+    }
+
+    /// Every file of the archive, with its size.
+    pub fn archive_files(&self) -> BTreeSet<(PathBuf, u64)> {
+        let all = files(&self.path("archive"));
+        all.into_iter().map(|path| (path.clone(), fs::metadata(&path).unwrap().len())).collect()
+    }
+}
+
+pub fn finish(mut command: Command) -> Ran {
+    let output = command.output().unwrap();
+    Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// All files below a folder; none where it is not there. Files in work are left out.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else { return found };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if !path.ends_with(".trailhaul") {
+                found.extend(files(&path));
+            }
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Waits for the child, at most `limit`; kills it after that.
+pub fn wait(child: &mut Child, limit: Duration) -> Option<std::process::ExitStatus> {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        if began.elapsed() > limit {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Sends a signal.
+pub fn signal(child: &Child, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}

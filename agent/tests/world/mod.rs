@@ -1,0 +1,337 @@
+//! A small world for engine tests: two source buckets, an archive, a state folder, and what is true of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use trailhaul::haul::{
+    BatchLimits, Engine, HomePlan, LaneEnd, Means, MemoryPlan, Places, Plans, QueueRules, Recovered,
+    SinkPlan, SinkTarget, StoreOpener,
+};
+use trailhaul::ledger::{Gate, Ledger, LedgerOptions};
+use trailhaul::runtime::{Shutdown, SystemClock, Tasks};
+use trailhaul::store::{
+    ErrorKind, Faults, FaultyStore, GetOptions, ListRequest, MemoryStore, ObjectStore, PutOptions, Steps,
+    StoreError,
+};
+use trailhaul_core::decode::DecodeLimits;
+use trailhaul_core::encode::Compression;
+use trailhaul_core::model::{Entry, EntryBody, ObjectRef, Place};
+use trailhaul_core::plan::{BatcherConfig, FoundObject};
+
+/// The world.
+pub struct World {
+    lanes: u16,
+    stores: BTreeMap<String, Arc<MemoryStore>>,
+    folder: tempfile::TempDir,
+    truth: Mutex<BTreeMap<String, BTreeSet<String>>>,
+}
+
+/// What a run does differently.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    pub take_lanes: bool,
+    pub other_state: bool,
+    pub other_archive: bool,
+    pub other_compression: bool,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunEnd {
+    Well,
+    Refused,
+    Broken,
+}
+
+/// The result of a run.
+#[derive(Debug)]
+pub struct Ran {
+    pub end: RunEnd,
+    pub errors: Vec<String>,
+    pub recovered: Recovered,
+}
+
+struct Opener(BTreeMap<String, Arc<dyn ObjectStore>>);
+
+#[async_trait]
+impl StoreOpener for Opener {
+    async fn open(&self, url: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
+        let store = self.0.get(url).cloned();
+        store.ok_or_else(|| StoreError::new(ErrorKind::Invalid, "open store", url, "no such store"))
+    }
+}
+
+impl World {
+    pub fn new(lanes: u16) -> Self {
+        let names = ["one", "two", "archive", "elsewhere"];
+        let stores =
+            names.iter().map(|name| ((*name).to_owned(), Arc::new(MemoryStore::new(name)))).collect();
+        Self { lanes, stores, folder: folder(), truth: Mutex::default() }
+    }
+
+    /// Puts an object with these events; `id!x` is the event `id` with other content.
+    pub fn object(&self, bucket: &str, account: &str, day: &str, stamp: &str, unique: &str, events: &[&str]) {
+        let bytes = gzip(document(account, events).as_bytes());
+        self.put(bucket, account, day, stamp, unique, events, bytes);
+    }
+
+    /// The same, cut short after the last event.
+    pub fn damaged(
+        &self,
+        bucket: &str,
+        account: &str,
+        day: &str,
+        stamp: &str,
+        unique: &str,
+        events: &[&str],
+    ) {
+        let text = document(account, events);
+        let cut = text.strip_suffix("]}").unwrap();
+        self.put(
+            bucket,
+            account,
+            day,
+            stamp,
+            unique,
+            events,
+            gzip(format!("{cut},{{\"eventID\":").as_bytes()),
+        );
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of a key")]
+    fn put(
+        &self,
+        bucket: &str,
+        account: &str,
+        day: &str,
+        stamp: &str,
+        unique: &str,
+        events: &[&str],
+        bytes: Vec<u8>,
+    ) {
+        let key = format!(
+            "AWSLogs/{account}/CloudTrail/eu-central-1/{day}/{account}_CloudTrail_eu-central-1_{stamp}_{unique:0>16}.json.gz"
+        );
+        let store = Arc::clone(&self.stores[bucket]);
+        let put = async move { store.put(&key, Bytes::from(bytes), &PutOptions::default()).await.unwrap() };
+        futures::executor::block_on(put);
+        let mut truth = self.truth.lock().unwrap();
+        let records = events.iter().map(|event| record(account, event));
+        truth.entry(account.to_owned()).or_default().extend(records);
+    }
+
+    /// Hauls what is there, once.
+    pub async fn run(&self, steps: &Arc<Steps>, options: &Options) -> Ran {
+        let mut opener = BTreeMap::new();
+        for store in self.stores.values() {
+            let faulty = FaultyStore::new(
+                Arc::clone(store) as Arc<dyn ObjectStore>,
+                Arc::clone(steps),
+                Faults::default(),
+            );
+            opener.insert(store.url().to_owned(), Arc::new(faulty) as Arc<dyn ObjectStore>);
+        }
+        let state = self.folder.path().join(if options.other_state { "other" } else { "state" });
+        let gate: Gate = {
+            let steps = Arc::clone(steps);
+            Arc::new(move || steps.around(|| ()).is_ok())
+        };
+        let ledger =
+            Ledger::open(&state, &LedgerOptions { cache_bytes: 4 << 20, rebuild: false, gate: Some(gate) });
+        let ledger = match ledger {
+            Ok(ledger) => ledger,
+            Err(error) => {
+                return Ran {
+                    end: RunEnd::Broken,
+                    errors: vec![error.to_string()],
+                    recovered: Recovered::default(),
+                };
+            }
+        };
+        let shutdown = Shutdown::new(Duration::from_secs(20));
+        let means = Means {
+            ledger,
+            places: Arc::new(Places::new(Box::new(Opener(opener)))),
+            clock: Arc::new(SystemClock),
+            tasks: Arc::new(Tasks::new(shutdown)),
+        };
+        let engine = match Engine::start(&self.plans(options), &means).await {
+            Ok(engine) => engine,
+            Err(error) => {
+                let frozen = steps.is_frozen();
+                means.tasks.shutdown().abort();
+                means.tasks.drain().await;
+                let end = if frozen { RunEnd::Broken } else { RunEnd::Refused };
+                return Ran { end, errors: vec![error.to_string()], recovered: Recovered::default() };
+            }
+        };
+        self.offer(&engine).await;
+        engine.queues.iter().for_each(|queue| queue.close());
+        means.tasks.join().await;
+        engine.cpu.stop().await;
+        let mut errors: Vec<String> = engine.ends.take().iter().map(LaneEnd::to_string).collect();
+        for queue in &engine.queues {
+            errors.extend(queue.abandoned().into_iter().map(|(object, why)| format!("{object}: {why}")));
+        }
+        errors.extend(engine.out.iter().map(|(lane, why)| format!("{lane}: {why}")));
+        let end = if errors.is_empty() { RunEnd::Well } else { RunEnd::Broken };
+        Ran { end, errors, recovered: engine.recovered }
+    }
+
+    async fn offer(&self, engine: &Engine) {
+        for name in ["one", "two"] {
+            let store = &self.stores[name];
+            let page = store.list(&ListRequest::default()).await.unwrap();
+            for listed in page.objects {
+                let object = ObjectRef {
+                    bucket: store.url().into(),
+                    key: listed.key,
+                    etag: listed.etag,
+                    version: None,
+                    size: listed.size,
+                };
+                let found = FoundObject::new(object).unwrap();
+                let lane = trailhaul::archive::lane_of(found.account, self.lanes);
+                engine.queues[usize::from(lane.0)].offer(found).await;
+            }
+        }
+    }
+
+    fn plans(&self, options: &Options) -> Plans {
+        let url = self.stores[if options.other_archive { "elsewhere" } else { "archive" }].url().to_owned();
+        let compression = if options.other_compression { Compression::Gzip(1) } else { Compression::Zstd };
+        Plans {
+            home: HomePlan { url: url.clone(), prefix: "trails".into(), lanes: self.lanes },
+            sinks: vec![SinkPlan {
+                name: "archive".into(),
+                compression,
+                target: SinkTarget::Archive { url, prefix: "trails".into(), home: true },
+            }],
+            memory: MemoryPlan { working_sets: 64 << 20, working_set: 16 << 20, window: 1 << 20, queue: 64 },
+            threads: 2,
+            decode: DecodeLimits::default(),
+            batch: BatchLimits { inflated: 64 << 20, ids: 100_000, entry: 1 << 20 },
+            queue: QueueRules {
+                batcher: BatcherConfig { max_objects: 2, queue: 64, ..BatcherConfig::default() },
+                attempts: Some(2),
+            },
+            window_seconds: 7 * 86_400,
+            scratch: self.folder.path().join("scratch"),
+            take_lanes: options.take_lanes,
+            patient: false,
+            host: "test".into(),
+        }
+    }
+
+    /// The ledger's file is gone; the agent's identity is still there.
+    pub fn lose_ledger(&self) {
+        std::fs::remove_file(self.folder.path().join("state/ledger.redb")).unwrap();
+    }
+
+    /// Everything under `data/`, record by record, equals the truth: each once.
+    pub async fn check_truth(&self) {
+        self.check_truth_without(&BTreeSet::new()).await;
+    }
+
+    pub async fn check_truth_without(&self, gone: &BTreeSet<String>) {
+        let mut expected: Vec<String> = self.truth.lock().unwrap().values().flatten().cloned().collect();
+        expected.retain(|record| !gone.contains(record));
+        expected.sort();
+        let mut found = Vec::new();
+        for key in self.archive_keys().await.into_iter().filter(|key| key.starts_with("trails/data/")) {
+            let bytes = self.read(&key).await;
+            let mut text = String::new();
+            if key.ends_with(".gz") {
+                #[expect(clippy::disallowed_types, reason = "the archive's members concatenate")]
+                flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_string(&mut text).unwrap();
+            } else {
+                zstd::Decoder::new(bytes.as_slice()).unwrap().read_to_string(&mut text).unwrap();
+            }
+            found.extend(text.lines().map(str::to_owned));
+        }
+        found.sort();
+        assert_eq!(found, expected);
+    }
+
+    /// Every object under `data/`, `index/` and `quarantine/` is named by a batch entry of the journal.
+    pub async fn check_nothing_uncommitted(&self, context: &str) {
+        let keys = self.archive_keys().await;
+        let mut named = BTreeSet::new();
+        for key in keys.iter().filter(|key| key.starts_with("trails/journal/") && key.ends_with(".json")) {
+            let entry = Entry::from_bytes(&self.read(key).await).unwrap();
+            let EntryBody::Batch(batch) = entry.body else { continue };
+            for output in batch.outputs {
+                if let Place::Upload { key, .. } = output.place {
+                    named.insert(key);
+                }
+            }
+        }
+        for key in keys.iter().filter(|key| !key.starts_with("trails/journal/")) {
+            assert!(named.contains(key), "{context}: {key} is visible and in no entry");
+        }
+    }
+
+    pub async fn check_no_uploads(&self, context: &str) {
+        let uploads = self.stores["archive"].list_uploads("", 100).await.unwrap();
+        assert!(uploads.is_empty(), "{context}: {uploads:?}");
+    }
+
+    pub async fn drop_uploads(&self) {
+        let store = &self.stores["archive"];
+        for upload in store.list_uploads("", 1_000).await.unwrap() {
+            store.abort_upload(&upload.key, &upload.upload).await.unwrap();
+        }
+    }
+
+    /// Removes an account's objects from a bucket; returns the records that only they had.
+    pub fn forget_source(&self, bucket: &str, account: &str) -> BTreeSet<String> {
+        let store = &self.stores[bucket];
+        let page = futures::executor::block_on(store.list(&ListRequest::default())).unwrap();
+        for listed in page.objects.iter().filter(|listed| listed.key.contains(account)) {
+            store.remove(&listed.key);
+        }
+        self.truth.lock().unwrap()[account].clone()
+    }
+
+    pub async fn archive_keys(&self) -> Vec<String> {
+        let page = self.stores["archive"].list(&ListRequest::default()).await.unwrap();
+        assert!(page.next.is_none());
+        page.objects.into_iter().map(|object| object.key).collect()
+    }
+
+    async fn read(&self, key: &str) -> Vec<u8> {
+        let mut object = self.stores["archive"].get(key, GetOptions::default()).await.unwrap();
+        let mut bytes = Vec::new();
+        while let Some(piece) = object.body.next().await.unwrap() {
+            bytes.extend_from_slice(&piece);
+        }
+        bytes
+    }
+}
+
+fn record(account: &str, event: &str) -> String {
+    let id = event.split('!').next().unwrap();
+    format!(
+        "{{\"eventVersion\":\"1.08\",\"eventTime\":\"2026-11-20T10:00:00Z\",\"eventName\":\"N{event}\",\"eventID\":\"{account}-{id}\"}}"
+    )
+}
+
+fn document(account: &str, events: &[&str]) -> String {
+    let records: Vec<String> = events.iter().map(|event| record(account, event)).collect();
+    format!("{{\"Records\":[{}]}}", records.join(","))
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A folder in memory where there is one: what is tested is the order of steps, not the disk.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
