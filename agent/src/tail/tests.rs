@@ -152,6 +152,7 @@ async fn a_walk_finds_streams_in_every_layout_and_names_what_does_not_belong() {
     let carries = Carries {
         organization: Some("o-a1b2c3d4e5".parse().unwrap()),
         accounts: Some(Arc::new(BTreeSet::from(accounts))),
+        below_organization: false,
     };
     let mut bucket = TrailBucket { store: Arc::new(setup.store.clone()), prefix: String::new(), carries };
     let walked = walk(&bucket, &setup.config.retry, &setup.cancel).await;
