@@ -183,6 +183,12 @@ async fn a_walk_finds_streams_in_every_layout_and_names_what_does_not_belong() {
     assert_eq!(unknown, ["Config", "Nonsense", "junk", "vpcflowlogs"]);
     assert_eq!((walked.failures_total, walked.is_cut), (0, false));
 
+    bucket.carries.below_organization = true;
+    let walked = walk(&bucket, &setup.config.retry, &setup.cancel).await;
+    assert_eq!(walked.streams.len(), 1, "only what lies below the organization's folder");
+    assert_eq!(walked.findings_total, 4);
+
+    bucket.carries.below_organization = false;
     bucket.prefix = "elsewhere".into();
     let walked = walk(&bucket, &setup.config.retry, &setup.cancel).await;
     assert_eq!(walked.streams.len(), 1);
