@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::check::report;
+use super::load::load;
 use super::{ExitCode, Global, Output};
 use crate::config::Config;
 use crate::haul::{self, Ended, FolderOpener, RunError, RunOptions, StartError};
@@ -28,12 +28,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, global: &Global, output: &mut Output) -> ExitCode {
-    let config = match super::load(global) {
+    let config = match load(global, output) {
         Ok(config) => config,
-        Err(problems) => {
-            report(&problems, output);
-            return ExitCode::Configuration;
-        }
+        Err(code) => return code,
     };
     let options =
         RunOptions { once: args.once, take_lanes: args.take_lanes, rebuild_ledger: args.rebuild_ledger };

@@ -7,10 +7,13 @@
 
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
@@ -92,6 +95,34 @@ impl Tasks {
         set.spawn(task.instrument(span));
     }
 
+    /// Starts work whose value the caller waits for; it runs beside the caller until then. Dropping the
+    /// [`Child`] drops the work, and so does the abort phase. Errors are part of the value and the caller's.
+    pub fn child<T: Send + 'static>(
+        &self,
+        name: impl Into<String>,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Child<T> {
+        let (mut sender, receiver) = oneshot::channel();
+        self.spawn(name, OnError::Log, OnStop::Wait, async move {
+            let ended = tokio::select! {
+                biased;
+                ended = AssertUnwindSafe(future).catch_unwind() => ended,
+                () = sender.closed() => return Ok(()),
+            };
+            // The caller may have gone meanwhile; then nobody wants the value.
+            match ended {
+                Ok(value) => drop(sender.send(Ok(value))),
+                Err(panic) => {
+                    let text = message(&*panic);
+                    drop(sender.send(Err(ChildError::Panicked(text.clone()))));
+                    anyhow::bail!("panicked: {text}");
+                }
+            }
+            Ok(())
+        });
+        Child(receiver)
+    }
+
     /// The tasks that have not been joined yet.
     pub fn len(&self) -> usize {
         self.set().len()
@@ -124,6 +155,30 @@ impl Tasks {
 
     fn set(&self) -> MutexGuard<'_, JoinSet<()>> {
         self.set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Work under way; a future of its value.
+#[derive(Debug)]
+#[must_use = "a child that is dropped is stopped"]
+pub struct Child<T>(oneshot::Receiver<Result<T, ChildError>>);
+
+/// Why there is no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChildError {
+    /// A defect of the program; whatever it worked on is in doubt.
+    #[error("the task panicked: {0}")]
+    Panicked(String),
+    /// The process is ending.
+    #[error("the task was dropped by the stop")]
+    Stopped,
+}
+
+impl<T> Future for Child<T> {
+    type Output = Result<T, ChildError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|value| value.unwrap_or(Err(ChildError::Stopped)))
     }
 }
 
@@ -194,5 +249,26 @@ mod tests {
         }
         assert!(tasks.len() < 10, "{}", tasks.len());
         tasks.join().await;
+    }
+
+    #[tokio::test]
+    async fn a_child_hands_over_its_value_and_stops_with_its_handle() {
+        let tasks = tasks();
+        assert_eq!(tasks.child("value", async { 42 }).await, Ok(42));
+        let panicked = tasks.child("panics", async { panic!("on purpose") }).await;
+        assert_eq!(panicked, Err::<(), _>(ChildError::Panicked("on purpose".into())));
+        let guard = Arc::new(());
+        let held = Arc::clone(&guard);
+        let child = tasks.child("forgotten", async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        drop(child);
+        tasks.join().await;
+        assert_eq!(Arc::strong_count(&guard), 1);
+        let child = tasks.child("aborted", std::future::pending::<()>());
+        tasks.shutdown().abort();
+        assert_eq!(child.await, Err(ChildError::Stopped));
+        assert!(tasks.drain().await);
     }
 }

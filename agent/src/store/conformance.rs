@@ -405,7 +405,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_folder_conforms() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::store::scratch();
         let store = FolderStore::create(folder.path()).unwrap();
         check(&store, "some/prefix/").await.unwrap();
         check(&store, "").await.unwrap();

@@ -60,20 +60,30 @@ impl Retryable for StoreError {
     }
 }
 
-/// A failed call to a store: what was tried, where, and what came back. Holds no credentials.
-#[derive(Debug, thiserror::Error)]
-pub struct StoreError {
+/// A failed call to a store: what was tried, where, and what came back. Holds no credentials. One pointer
+/// large, because it travels in the errors of many callers.
+#[derive(Debug)]
+pub struct StoreError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     kind: ErrorKind,
     operation: &'static str,
     place: String,
     message: String,
-    #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.operation, self.place, self.message)
+        let Inner { operation, place, message, .. } = &*self.0;
+        write!(f, "{operation} {place}: {message}")
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
     }
 }
 
@@ -85,28 +95,29 @@ impl StoreError {
         place: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
-        Self { kind, operation, place: place.into(), message: message.into(), source: None }
+        let (place, message) = (place.into(), message.into());
+        Self(Box::new(Inner { kind, operation, place, message, source: None }))
     }
 
     /// Adds the cause.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.0.source = Some(source.into());
         self
     }
 
     /// The class of the failure.
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// Whether the same call may succeed in a moment without anybody's doing.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, ErrorKind::Throttled | ErrorKind::Conflict | ErrorKind::Unavailable)
+        matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::Conflict | ErrorKind::Unavailable)
     }
 
     /// Whether the call may have taken effect all the same.
     pub fn outcome_unknown(&self) -> bool {
-        self.kind == ErrorKind::Unavailable
+        self.0.kind == ErrorKind::Unavailable
     }
 }

@@ -74,6 +74,18 @@ impl After {
         Some(Self(Some(bound)))
     }
 
+    /// The bound for the rest of keys that start with `prefix`.
+    pub(super) fn within(&self, prefix: &str) -> Self {
+        let Some(bound) = self.0.as_deref() else {
+            return Self(None);
+        };
+        match bound.strip_prefix(prefix.as_bytes()) {
+            Some(rest) => Self(Some(rest.to_vec())),
+            None if bound > prefix.as_bytes() => Self(Some(vec![0xFF])), // every such key comes before it
+            None => Self(None),
+        }
+    }
+
     /// Whether this key comes after the bound.
     pub(super) fn admits(&self, key: &str) -> bool {
         self.0.as_deref().is_none_or(|bound| key.as_bytes() > bound)
@@ -223,6 +235,9 @@ mod tests {
         let after = After::of(&request).unwrap();
         assert!(after.admits_below("a/") && after.admits_below("b/"));
         assert!(!after.admits("a.c") && !after.admits_below("a./") && after.admits("a/b0"));
+        assert!(after.within("a/").admits("c") && !after.within("a/").admits("b"));
+        assert!(!after.within("Z/").admits("z") && !after.within("Z/").admits_below("z/"));
+        assert!(after.within("b/").admits("a") && after.within("b/").admits_below("a/"));
         let strange = ListRequest { continuation: Some("ü".into()), ..ListRequest::default() };
         assert!(After::of(&strange).is_none());
     }

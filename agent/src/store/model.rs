@@ -157,7 +157,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
     fn a_folder_and_memory_answer_alike(actions in prop::collection::vec(action(), 1..40)) {
-        let place = tempfile::tempdir().unwrap();
+        let place = crate::store::scratch();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut folder = Side::new(FolderStore::create(place.path()).unwrap());
@@ -220,7 +220,7 @@ async fn after_a_crash_at_any_step_the_rest_is_finished_or_gone() {
         // Three commits of five steps each, then recoveries that crash as well.
         for step in 1..=17 {
             for second in 1..=4 {
-                let place = tempfile::tempdir().unwrap();
+                let place = crate::store::scratch();
                 let open = |steps: Arc<Steps>| {
                     let folder = Arc::new(FolderStore::create(place.path()).unwrap());
                     FaultyStore::new(folder, steps, Faults::default())

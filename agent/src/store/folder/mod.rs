@@ -5,7 +5,7 @@
 //! lie under `ROOT/.trailhaul` (uploads, temporary files, a lock) and are never listed.
 //!
 //! Invariants: those of the seam. What it asks of the folder: one file system (an object becomes visible by a
-//! rename), POSIX renames, and fsync that tells the truth. New files get mode 0666 and folders 0777, less the
+//! rename), POSIX renames, names that differ in case being different, and fsync that tells the truth. New files get mode 0666 and folders 0777, less the
 //! umask. A folder that is only read is never written to.
 //!
 //! Failure: an error with its class; nothing is retried here. Every call does its work on tokio's blocking
@@ -13,6 +13,7 @@
 
 mod body;
 mod metadata;
+mod pending;
 mod root;
 mod upload;
 mod walk;
@@ -45,14 +46,14 @@ impl FolderStore {
     /// Opens a folder that is there; blocks for a few system calls.
     ///
     /// # Errors
-    /// `NotFound`, `Denied`, or `Invalid` when the path is not UTF-8.
+    /// `NotFound`, `Denied`, or `Invalid` when the path is not UTF-8 or is `/`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let root = Root::open(path.as_ref())?;
         Ok(Self { root: Arc::new(root), offsets: Arc::default(), skipped: AtomicU64::new(0) })
     }
 
-    /// Opens a folder to write to: makes it if it is missing, and removes what writes cut short by a crash
-    /// left under `.trailhaul/tmp` more than a day ago.
+    /// Opens a folder to write to: makes it if it is missing, and removes what a crash left under
+    /// `.trailhaul`: temporary files more than a day old and remains of uploads (never an upload itself).
     ///
     /// # Errors
     /// As [`FolderStore::open`]; also `Full`.
@@ -64,6 +65,7 @@ impl FolderStore {
         })?;
         let store = Self::open(path)?;
         write::sweep(&store.root).map_err(|error| store.root.fail("sweep", ".trailhaul/tmp", error))?;
+        pending::sweep(&store.root).map_err(|error| store.root.fail("sweep", ".trailhaul/uploads", error))?;
         Ok(store)
     }
 
@@ -167,7 +169,7 @@ impl ObjectStore for FolderStore {
 
     async fn list_uploads(&self, prefix: &str, limit: usize) -> Result<Vec<UploadRef>, StoreError> {
         let (root, prefix_there) = (Arc::clone(&self.root), prefix.to_owned());
-        let work = move || upload::list(&root, &prefix_there, limit);
+        let work = move || pending::list(&root, &prefix_there, limit);
         blocking(&self.root, "list uploads", prefix, work).await
     }
 }
@@ -193,5 +195,7 @@ fn unique_name() -> String {
     format!("{:032x}", rand::rng().random::<u128>())
 }
 
+#[cfg(test)]
+mod kill;
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,7 @@ pub(super) struct Root {
     fd: OwnedFd,
     url: String,
     /// Folders whose own entry is known to be durable, so that a write syncs the folders above it only once.
+    /// The store never removes a folder.
     durable: Mutex<HashSet<String>>,
 }
 
@@ -49,7 +50,11 @@ impl Root {
             let place = format!("file://{}", path.display());
             StoreError::new(ErrorKind::Invalid, "open folder", place, "the path is not UTF-8")
         })?;
-        let url = format!("file://{}", text.trim_end_matches('/'));
+        if text == "/" {
+            let why = "the root of the file system cannot be a bucket; name a folder in it";
+            return Err(StoreError::new(ErrorKind::Invalid, "open folder", "file:///", why));
+        }
+        let url = format!("file://{text}");
         Ok(Self { fd, url, durable: Mutex::default() })
     }
 
@@ -113,14 +118,12 @@ impl Root {
             }
             let (above, _) = split(below);
             rustix::fs::fsync(self.open_folder(above)?)?;
-            // The store's own folders come and go, so they are not remembered.
-            if !below.starts_with(crate::store::keys::RESERVED) {
-                let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
-                if durable.len() >= MAX_DURABLE {
-                    durable.clear();
-                }
-                durable.insert(below.to_owned());
+            let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+            if durable.len() >= MAX_DURABLE {
+                durable.clear();
             }
+            durable.insert(below.to_owned());
+            drop(durable);
             below = above;
         }
         Ok(())
@@ -208,8 +211,8 @@ mod tests {
 
     #[test]
     fn both_ways_of_opening_refuse_symbolic_links() {
-        let folder = tempfile::tempdir().unwrap();
-        let outside = tempfile::tempdir().unwrap();
+        let folder = crate::store::scratch();
+        let outside = crate::store::scratch();
         std::fs::write(outside.path().join("secret"), "x").unwrap();
         std::fs::create_dir(folder.path().join("in")).unwrap();
         std::fs::write(folder.path().join("in/file"), "x").unwrap();
@@ -227,8 +230,27 @@ mod tests {
     }
 
     #[test]
+    fn the_systems_errors_have_classes() {
+        for (errno, kind) in [
+            (Errno::NOENT, ErrorKind::NotFound),
+            (Errno::ACCESS, ErrorKind::Denied),
+            (Errno::ROFS, ErrorKind::Denied),
+            (Errno::NOSPC, ErrorKind::Full),
+            (Errno::DQUOT, ErrorKind::Full),
+            (Errno::NAMETOOLONG, ErrorKind::Invalid),
+            (Errno::MFILE, ErrorKind::Unavailable),
+            (Errno::IO, ErrorKind::Other),
+        ] {
+            assert_eq!(kind_of(&errno.into()), kind, "{errno}");
+        }
+        assert_eq!(Root::open(Path::new("/")).unwrap_err().kind(), ErrorKind::Invalid);
+        let missing = Root::open(Path::new("/nowhere/at/all")).unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
     fn folders_are_made_and_synced_with_those_above() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::store::scratch();
         let root = Root::open(folder.path()).unwrap();
         root.make_folder("a/b/c").unwrap();
         root.sync_folder("a/b/c").unwrap();

@@ -6,7 +6,7 @@ use super::*;
 use crate::store::Metadata;
 
 fn store() -> (tempfile::TempDir, FolderStore) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::store::scratch();
     let store = FolderStore::create(folder.path()).unwrap();
     (folder, store)
 }
@@ -53,7 +53,7 @@ async fn foreign_names_are_passed_over_and_counted() {
 
 #[tokio::test]
 async fn a_folder_that_is_read_stays_untouched() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::store::scratch();
     fs::write(folder.path().join("a"), "x").unwrap();
     let store = FolderStore::open(folder.path()).unwrap();
     assert_eq!(keys(&store, ListRequest::default()).await, ["a"]);
@@ -163,4 +163,38 @@ async fn a_folder_of_many_names_is_listed_in_order_page_by_page() {
     assert_eq!(keys(&store, ListRequest::default()).await, expected);
     let request = ListRequest { delimiter: true, ..ListRequest::default() };
     assert_eq!(keys(&store, request).await, ["d0/", "d1/"]);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_key_leads_outside(parts in proptest::collection::vec(0..12usize, 1..6), end in ".{0,3}") {
+        const PARTS: [&str; 12] =
+            ["..", ".", "", "/", "a", "link", "out", ".trailhaul", "\0", "a.metadata.json", "%2F..", "uploads"];
+        let outer = crate::store::scratch();
+        let place = outer.path().join("store");
+        fs::create_dir(&place).unwrap();
+        symlink(outer.path(), place.join("out")).unwrap();
+        symlink("..", place.join("link")).unwrap();
+        let store = FolderStore::create(&place).unwrap();
+        let key = parts.iter().map(|part| PARTS[*part]).collect::<Vec<_>>().join("/") + &end;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let body = Bytes::from_static(b"x");
+            let put = store.put(&key, body.clone(), &PutOptions::default()).await;
+            let _ = store.get(&key, GetOptions::default()).await;
+            let _ = store.list(&ListRequest { prefix: key.clone(), ..ListRequest::default() }).await.unwrap();
+            if let Ok(upload) = store.begin_upload(&key, &PutOptions::default()).await {
+                let part = store.put_part(&key, &upload, 1, body).await.unwrap();
+                let done = store.complete_upload(&key, &upload, &[part]).await;
+                assert!(put.is_err() || done.is_err(), "a completion replaced an object");
+                assert_eq!(store.list_uploads(&key, 9).await.unwrap().len(), usize::from(done.is_err()));
+            }
+            if put.is_ok() {
+                assert_eq!(keys(&store, ListRequest::default()).await, [key.as_str()]);
+            }
+        });
+        let outside: Vec<_> = fs::read_dir(outer.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(outside, ["store"], "{key:?} led outside");
+    }
 }

@@ -2,12 +2,15 @@
 //!
 //! In: a [`ListRequest`]. Out: one page, in the byte order of whole keys, exactly as S3 lists. A folder sorts
 //! as its name with a slash behind it (`a.c` comes before `a/b`, because `.` sorts before `/`). Memory: at
-//! most [`PAGE`] + 1 names per level of the way down, whatever a folder holds; a folder with more is read once
-//! more per page. Names that cannot be keys (not UTF-8, symbolic links, sockets, too long) are skipped and
+//! most [`PAGE`] + 1 names per level of the way down, whatever a folder holds. The price: a folder is read
+//! once per page, so one folder with very many names takes time that grows with their square (100,000: some
+//! seconds); CloudTrail's day folders hold a few thousand. Names that cannot be keys (not UTF-8, symbolic links, sockets, too long) are skipped and
 //! counted; a folder that vanishes is empty; one that may not be read is an error, because a listing that
 //! leaves something out would look like a loss.
 
+use std::borrow::Cow;
 use std::collections::BinaryHeap;
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -115,43 +118,38 @@ impl Walk<'_> {
             Err(error) if is_gone(&error) => return Ok(None),
             Err(error) => return Err(located(error)),
         };
-        let mut least = BinaryHeap::new();
+        let prefix = self.request.prefix.strip_prefix(path).unwrap_or("");
+        let after = self.after.within(path);
+        let mut least = BinaryHeap::<String>::new();
         let mut more = false;
         for entry in Dir::read_from(&folder).map_err(|e| located(e.into()))? {
             let entry = entry.map_err(|e| located(e.into()))?;
-            let name = match self.name_of(&folder, path, entry.file_name(), entry.file_type()) {
-                Some(name) if passed.is_none_or(|passed| name.as_str() > passed) => name,
-                _ => continue,
+            let Some(name) = self.name_of(&folder, path, entry.file_name(), entry.file_type()) else {
+                continue;
             };
-            if !self.wants(&format!("{path}{name}")) {
+            if passed.is_some_and(|passed| *name <= *passed) || !wants(&name, prefix, &after) {
                 continue;
             }
-            least.push(name);
-            if least.len() > PAGE + 1 {
-                least.pop();
+            if least.len() <= PAGE {
+                least.push(name.into_owned());
+            } else if let Some(mut last) = least.peek_mut() {
                 more = true;
+                if *name < **last {
+                    *last = name.into_owned();
+                }
             }
         }
         Ok(Some((folder, least.into_sorted_vec(), more)))
     }
 
-    fn wants(&self, key: &str) -> bool {
-        let prefix = self.request.prefix.as_str();
-        if key.ends_with('/') {
-            (key.starts_with(prefix) || prefix.starts_with(key)) && self.after.admits_below(key)
-        } else {
-            key.starts_with(prefix) && self.after.admits(key)
-        }
-    }
-
     /// The name as a key would have it; `None` for what no listing shows.
-    fn name_of(
+    fn name_of<'n>(
         &mut self,
         folder: &OwnedFd,
         path: &str,
-        raw: &std::ffi::CStr,
+        raw: &'n CStr,
         file_type: FileType,
-    ) -> Option<String> {
+    ) -> Option<Cow<'n, str>> {
         if matches!(raw.to_bytes(), b"." | b"..")
             || (path.is_empty() && raw.to_bytes() == RESERVED.as_bytes())
         {
@@ -165,16 +163,25 @@ impl Walk<'_> {
             }
             told => told,
         };
-        let name = raw.to_str().ok().filter(|name| path.len() + name.len() < keys::MAX_KEY);
+        let name = raw.to_str().ok().filter(|name| path.len() + name.len() <= keys::MAX_KEY);
         match (file_type, name) {
             (FileType::RegularFile, Some(name)) if name.ends_with(METADATA_SUFFIX) => None,
-            (FileType::RegularFile, Some(name)) => Some(name.to_owned()),
-            (FileType::Directory, Some(name)) => Some(format!("{name}/")),
+            (FileType::RegularFile, Some(name)) => Some(name.into()),
+            (FileType::Directory, Some(name)) => Some(format!("{name}/").into()),
             _ => {
                 self.skipped += 1;
                 None
             }
         }
+    }
+}
+
+/// Whether a name may lead to keys of the request; prefix and bound are those below its folder.
+fn wants(name: &str, prefix: &str, after: &After) -> bool {
+    if name.ends_with('/') {
+        (name.starts_with(prefix) || prefix.starts_with(name)) && after.admits_below(name)
+    } else {
+        name.starts_with(prefix) && after.admits(name)
     }
 }
 

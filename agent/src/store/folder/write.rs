@@ -2,7 +2,8 @@
 //!
 //! In: bytes, or a finished temporary file. Out: an object that is durable together with its metadata and the
 //! folders above it. Invariants: a key shows a whole object or none; a create never replaces anything; the
-//! metadata is there before the object is. On failure the temporary file is removed; one that a crash leaves
+//! metadata is there before the object is (so a replacement that a crash cuts short may leave the old object
+//! with the new metadata). On failure the temporary file is removed; one that a crash leaves
 //! behind lies in `.trailhaul/tmp`, is never listed, and is removed by [`sweep`] a day later.
 //!
 //! Creates and metadata take turns under a lock file, across processes, so that the loser of a race to create
@@ -172,7 +173,7 @@ fn lock(root: &Root) -> io::Result<File> {
     Ok(file)
 }
 
-fn stat_at(folder: &OwnedFd, name: &str) -> io::Result<Option<rustix::fs::Stat>> {
+pub(super) fn stat_at(folder: &OwnedFd, name: &str) -> io::Result<Option<rustix::fs::Stat>> {
     match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
@@ -209,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_link_cut_short_counts_as_done() {
-        let place = tempfile::tempdir().unwrap();
+        let place = crate::store::scratch();
         let root = Root::open(place.path()).unwrap();
         let temporary = Temporary::write(&root, b"bytes").unwrap();
         let target = root.make_folder("a").unwrap();
@@ -222,7 +223,7 @@ mod tests {
 
     #[test]
     fn both_ways_of_moving_leave_what_is_there() {
-        let place = tempfile::tempdir().unwrap();
+        let place = crate::store::scratch();
         let root = Root::open(place.path()).unwrap();
         let target = root.make_folder("a").unwrap();
         std::fs::write(place.path().join("a/taken"), "old").unwrap();
@@ -239,7 +240,7 @@ mod tests {
 
     #[test]
     fn only_old_leftovers_are_swept() {
-        let place = tempfile::tempdir().unwrap();
+        let place = crate::store::scratch();
         let root = Root::open(place.path()).unwrap();
         sweep(&root).unwrap();
         assert!(!place.path().join(RESERVED_FOLDER).exists(), "a sweep makes no folders");
