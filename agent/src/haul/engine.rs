@@ -23,14 +23,17 @@ use super::commit::{CommitError, LaneWriter};
 use super::counters::Counters;
 use super::fetch::Fetcher;
 use super::lane::{Lane, LaneEnd};
-use super::mill::{Mill, MillError};
+use super::mill::{KeyBy, Mill, MillError};
 use super::queue::{LaneQueue, QueueRules};
 use super::recover::{RecoverError, Recovered, drop_leftovers, recover};
 use super::{Places, Scratch};
 use crate::archive::{Genesis, GenesisError, Journal, Layout};
+use crate::aws::Aws;
+use crate::config;
 use crate::ledger::{LaneState, Ledger, LedgerError};
 use crate::runtime::{Budget, Clock, CpuPool, OnError, OnStop, RetryPolicy, Tasks};
-use crate::sinks::{ConsoleSink, Naming, Sink, UploadSink};
+use crate::sinks::kinesis::KinesisOptions;
+use crate::sinks::{ConsoleSink, KinesisSink, Naming, Sink, UploadSink};
 use crate::store::{Patience, StoreError};
 
 /// Where the home archive is.
@@ -77,6 +80,8 @@ pub enum SinkTarget {
     Folder(String),
     /// Standard output.
     Console,
+    /// A Kinesis data stream.
+    Kinesis(config::Kinesis),
 }
 
 /// How memory is shared out, in bytes.
@@ -132,6 +137,8 @@ pub struct Means {
     pub clock: Arc<dyn Clock>,
     /// Tasks, and the shutdown that they obey.
     pub tasks: Arc<Tasks>,
+    /// The connection to AWS, where the configuration needs one.
+    pub aws: Option<Aws>,
 }
 
 /// Why the engine does not start.
@@ -323,6 +330,18 @@ async fn build_sinks(plans: &Plans, means: &Means) -> Result<Arc<[Arc<dyn Sink>]
         let extension = format!("ndjson{}", plan.compression.extension());
         let sink: Arc<dyn Sink> = match &plan.target {
             SinkTarget::Console => Arc::new(ConsoleSink { name }),
+            SinkTarget::Kinesis(stream) => {
+                let refuse = |reason: String| StartError::Sink { sink: name.clone(), key: "role", reason };
+                let aws =
+                    means.aws.clone().ok_or_else(|| refuse("there is no connection to AWS".to_owned()))?;
+                let stop = means.tasks.shutdown().aborting().clone();
+                let options = KinesisOptions::of_sink(&aws, stream, stop);
+                Arc::new(KinesisSink::new(
+                    plan.name.clone(),
+                    aws,
+                    options.map_err(|error| refuse(error.to_string()))?,
+                ))
+            }
             SinkTarget::Archive { url, prefix, home } => Arc::new(UploadSink {
                 name,
                 store: means.places.get(url).await?,
@@ -424,7 +443,7 @@ async fn drop_all_leftovers(
     let mut dropped = drop_leftovers(home.as_ref(), &layout.upload_folders(), &lanes).await?;
     for sink in &plans.sinks {
         let (url, folders) = match &sink.target {
-            SinkTarget::Archive { home: true, .. } | SinkTarget::Console => continue,
+            SinkTarget::Archive { home: true, .. } | SinkTarget::Console | SinkTarget::Kinesis(_) => continue,
             SinkTarget::Archive { url, prefix, .. } => (url, Layout::new(prefix).upload_folders().to_vec()),
             SinkTarget::Folder(url) => (url, vec![String::new()]),
         };
@@ -440,7 +459,15 @@ async fn drop_all_leftovers(
 fn new_mill(plans: &Plans, means: &Means, genesis: &Genesis, lane: LaneId) -> Result<Mill, StartError> {
     let mut outputs = Vec::with_capacity(plans.sinks.len());
     for sink in &plans.sinks {
-        outputs.push(output(sink, genesis)?);
+        let key_by = match &sink.target {
+            SinkTarget::Kinesis(stream) if stream.partition_key == config::PartitionKey::Account => {
+                Some(KeyBy::Account)
+            }
+            SinkTarget::Kinesis(_) => Some(KeyBy::Event),
+            _ => None,
+        };
+        let made = output(sink, genesis)?;
+        outputs.push((if key_by.is_some() { made.telling_places() } else { made }, key_by));
     }
     Ok(Mill::new(
         lane,
