@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -105,7 +105,14 @@ pub fn read_archive(archive: &Path) -> Result<HashMap<Sha, u64>> {
 }
 
 fn read_file(path: &Path, found: &mut HashMap<Sha, u64>) -> Result<()> {
-    let mut lines = BufReader::with_capacity(1 << 18, zstd::Decoder::new(File::open(path)?)?);
+    let file = File::open(path)?;
+    let bytes: Box<dyn Read> = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("zst") => Box::new(zstd::Decoder::new(file)?),
+        #[expect(clippy::disallowed_types, reason = "the members of an archive object concatenate")]
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        _ => Box::new(file),
+    };
+    let mut lines = BufReader::with_capacity(1 << 18, bytes);
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line)? > 0 {
         *found.entry(Sha::of(line.strip_suffix(b"\n").unwrap_or(&line))).or_default() += 1;
@@ -119,7 +126,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path.to_string_lossy().ends_with(".ndjson.zst") {
+        } else if path.to_string_lossy().contains(".ndjson") {
             files.push(path);
         }
     }

@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 use trailhaul_core::model::{LaneId, ObjectRef};
 
-use super::check::report;
+use super::load::load;
 use super::output::table;
 use super::{ExitCode, Global, Output};
 use crate::config::Config;
@@ -28,12 +28,9 @@ const SHOWN: usize = 100;
 const CACHE: usize = 8 << 20;
 
 pub(super) fn run(args: &Args, global: &Global, output: &mut Output) -> ExitCode {
-    let config = match super::load(global) {
+    let config = match load(global, output) {
         Ok(config) => config,
-        Err(problems) => {
-            report(&problems, output);
-            return ExitCode::Configuration;
-        }
+        Err(code) => return code,
     };
     if !config.state.path.join("ledger.redb").exists() {
         output.trouble(&format!("{} holds no ledger: nothing was hauled yet", config.state.path.display()));

@@ -82,8 +82,8 @@ pub(super) const LIMITS: &[Key] = &[
     ),
     Key::with_default(
         "object_records",
-        Kind::Count(1_000, 100_000_000),
-        "5000000",
+        Kind::Count(1_000, 2_000_000),
+        "2000000",
         "The most records of one object; quarantined beyond.",
     ),
     // CloudTrail's quota page says 50 MB before compression, older texts 50 MB after it.

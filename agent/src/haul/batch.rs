@@ -17,9 +17,9 @@ use super::index_file;
 use super::mill::{Mill, MillError, Piece, Step};
 use super::tally::Tally;
 use crate::archive::Layout;
-use crate::runtime::{CpuPool, Patience};
+use crate::runtime::CpuPool;
 use crate::sinks::{Sink, SinkBatch, SinkError, UploadTarget, UploadWriter};
-use crate::store::{ObjectStore, ReadError};
+use crate::store::{ObjectStore, Patience, ReadError};
 
 /// What a lane needs for its attempts.
 #[derive(Debug, Clone)]

@@ -18,8 +18,8 @@ use trailhaul_core::model::{
 use super::Places;
 use crate::archive::{Appended, Journal, JournalError};
 use crate::ledger::{Finished, IdRows, LaneState, Ledger, LedgerError};
-use crate::runtime::{Clock, Patience};
-use crate::store::{ErrorKind, StoreError};
+use crate::runtime::Clock;
+use crate::store::{ErrorKind, Patience, StoreError};
 
 /// Why a commit did not end well, by what the lane does next.
 #[derive(Debug, thiserror::Error)]

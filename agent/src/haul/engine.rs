@@ -24,9 +24,9 @@ use super::recover::{RecoverError, Recovered, drop_leftovers, recover};
 use super::{Places, Scratch};
 use crate::archive::{Genesis, GenesisError, Journal, Layout};
 use crate::ledger::{LaneState, Ledger, LedgerError};
-use crate::runtime::{Budget, Clock, CpuPool, OnError, OnStop, Patience, RetryPolicy, Tasks};
+use crate::runtime::{Budget, Clock, CpuPool, OnError, OnStop, RetryPolicy, Tasks};
 use crate::sinks::{ConsoleSink, Naming, Sink, UploadSink};
-use crate::store::StoreError;
+use crate::store::{Patience, StoreError};
 
 /// Where the home archive is.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use trailhaul_core::model::{BatchEntry, BatchId, Place, Role};
 
 use super::commit::{CommitError, LaneWriter};
 use super::mill::Mill;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, RowVisitor};
 use crate::sinks::{SinkError, UploadWriter};
 use crate::store::{ErrorKind, GetOptions, ObjectStore, StoreError};
 
@@ -66,10 +66,7 @@ pub(super) struct Spooled(Option<File>);
 
 impl Spooled {
     /// Visits the rows, segment by segment.
-    pub(super) fn rows(
-        &self,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), LedgerError>,
-    ) -> Result<(), LedgerError> {
+    pub(super) fn rows(&self, visit: &mut RowVisitor<'_>) -> Result<(), LedgerError> {
         const DAMAGED: LedgerError = LedgerError::Row { table: "index file" };
         let Some(mut file) = self.0.as_ref() else { return Ok(()) };
         file.seek(SeekFrom::Start(0)).map_err(|_| DAMAGED)?;

@@ -30,6 +30,7 @@ mod scratch;
 mod seams;
 mod summary;
 mod tally;
+mod watch;
 
 pub use batch::{AttemptError, BatchLimits, Bench, Prepared};
 pub use commit::{CommitError, LaneWriter};

@@ -99,7 +99,7 @@ pub fn memory_needs(config: &Config) -> MemoryNeeds {
 const FOLDER_PART: usize = 256 * 1024;
 
 /// A trail's bucket, as the tail sees it.
-pub fn bucket(config: &Config, trail: &Trail, store: Arc<dyn ObjectStore>) -> TrailBucket {
+pub(super) fn bucket(config: &Config, trail: &Trail, store: Arc<dyn ObjectStore>) -> TrailBucket {
     // Where the accounts are listed, the list says who belongs to the organization.
     let members = match &config.organization.accounts {
         Accounts::Listed(accounts) => Some(Arc::new(accounts.iter().copied().collect())),

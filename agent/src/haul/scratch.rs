@@ -65,9 +65,9 @@ impl SpillStore for Scratch {
             let file = self.file.as_ref().ok_or("the scratch file is gone")?;
             return Ok(file.read_exact_at(into, offset)?);
         }
-        let start = usize::try_from(offset - self.flushed)?;
-        let bytes =
-            self.buffer.get(start..start + into.len()).ok_or("a read beyond the end of the scratch space")?;
+        let beyond = "a read beyond the end of the scratch space";
+        let start = usize::try_from(offset.checked_sub(self.flushed).ok_or(beyond)?)?;
+        let bytes = self.buffer.get(start..start + into.len()).ok_or(beyond)?;
         into.copy_from_slice(bytes);
         Ok(())
     }

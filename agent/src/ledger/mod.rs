@@ -25,4 +25,4 @@ pub use ids::LaneIds;
 pub use inventory::{InventoryRow, place_of};
 pub use lanes::LaneState;
 pub use open::{Gate, Ledger, LedgerOptions};
-pub use transaction::{Finished, IdRows};
+pub use transaction::{Finished, IdRows, RowVisitor};

@@ -21,10 +21,11 @@ pub struct Finished<'a> {
     pub objects: &'a [ObjectEntry],
 }
 
-/// Where the ids of a batch come from: the batch just made, or its `index/` output. Calls the visitor with a
-/// segment and a packed row of that segment, sorted by id.
-pub type IdRows<'a> =
-    dyn FnMut(&mut dyn FnMut(&[u8], &[u8]) -> Result<(), LedgerError>) -> Result<(), LedgerError> + Send + 'a;
+/// Takes a segment and a packed row of that segment, sorted by id.
+pub type RowVisitor<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), LedgerError> + 'a;
+
+/// Where the ids of a batch come from: the batch just made, or its `index/` output.
+pub type IdRows<'a> = dyn FnMut(&mut RowVisitor<'_>) -> Result<(), LedgerError> + Send + 'a;
 
 impl Ledger {
     /// Notes a finished batch: its objects, its ids, its account totals and the lane's new state, or nothing.

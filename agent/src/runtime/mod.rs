@@ -8,7 +8,6 @@
 mod budget;
 mod clock;
 mod cpu;
-mod patience;
 mod retry;
 mod shutdown;
 mod tasks;
@@ -16,7 +15,6 @@ mod tasks;
 pub use budget::{Budget, Permit, TooLarge};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cpu::{CpuError, CpuPool};
-pub use patience::Patience;
 pub use retry::{Attempts, GaveUp, PolicyError, Reason, RetryPolicy, Retryable};
 pub use shutdown::{Failure, Reloads, Shutdown, Signals};
 pub use tasks::{Child, ChildError, OnError, OnStop, Tasks};

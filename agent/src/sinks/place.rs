@@ -9,8 +9,7 @@ use trailhaul_core::model::{BatchId, Output, Role};
 use super::upload::{UploadTarget, UploadWriter};
 use super::{Sink, SinkBatch, SinkError};
 use crate::archive::Layout;
-use crate::runtime::Patience;
-use crate::store::ObjectStore;
+use crate::store::{ObjectStore, Patience};
 
 /// How the objects of a sink are named.
 #[derive(Debug, Clone)]

@@ -9,8 +9,7 @@ use bytes::{Bytes, BytesMut};
 use trailhaul_core::model::{Output, PartRecord, Place, Role};
 
 use super::SinkError;
-use crate::runtime::Patience;
-use crate::store::{ObjectStore, PutOptions};
+use crate::store::{ObjectStore, Patience, PutOptions};
 
 /// Where an output goes, and how patient its writer is.
 #[derive(Debug, Clone)]

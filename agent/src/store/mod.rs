@@ -20,6 +20,7 @@ mod keys;
 mod memory;
 #[cfg(test)]
 mod model;
+mod patience;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub use error::{ErrorKind, StoreError};
 pub use faulty::{Faults, FaultyStore, Frozen, Step, Steps, When};
 pub use folder::FolderStore;
 pub use memory::MemoryStore;
+pub use patience::Patience;
 pub use reader::{ObjectReader, ReadError};
 
 /// User metadata of an object: names without the `x-amz-meta-` prefix, lower case.

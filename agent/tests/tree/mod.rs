@@ -16,25 +16,25 @@ use trailhaul_tests::org::{Options, Organization};
 use trailhaul_tests::{delivery, model, truth};
 
 /// A tree, its configuration and the archive that comes of it.
-pub struct Tree {
-    pub folder: tempfile::TempDir,
-    pub config: String,
+pub(crate) struct Tree {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) config: String,
 }
 
 /// What a run of the program came to.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    pub fn number(&self, path: &str) -> u64 {
+    pub(crate) fn number(&self, path: &str) -> u64 {
         self.json()
             .pointer(path)
             .and_then(serde_json::Value::as_u64)
@@ -43,7 +43,7 @@ impl Ran {
 }
 
 impl Tree {
-    pub fn simulate(options: &Options, damages: &[Damage], sizes: Sizes) -> Self {
+    pub(crate) fn simulate(options: &Options, damages: &[Damage], sizes: Sizes) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (organization, mut tree) = delivery::simulate(folder.path(), options).unwrap();
         damage::add(&mut tree, &organization, options, damages, sizes).unwrap();
@@ -51,7 +51,7 @@ impl Tree {
         Self::with(folder, &organization)
     }
 
-    pub fn with(folder: tempfile::TempDir, organization: &Organization) -> Self {
+    pub(crate) fn with(folder: tempfile::TempDir, organization: &Organization) -> Self {
         let options = ConfigOptions { root: folder.path(), integrity: "off", memory: None, public_keys: &[] };
         let config = config_yaml(organization, &options);
         let tree = Self { folder, config };
@@ -59,40 +59,40 @@ impl Tree {
         tree
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write_config(&self, text: &str) {
+    pub(crate) fn write_config(&self, text: &str) {
         fs::write(self.path("trailhaul.yaml"), text).unwrap();
     }
 
     /// The command with this tree's configuration.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         self.command_with("trailhaul.yaml", arguments)
     }
 
-    pub fn command_with(&self, config: &str, arguments: &[&str]) -> Command {
+    pub(crate) fn command_with(&self, config: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trailhaul"));
         command.arg("--config").arg(self.path(config)).args(arguments);
         command.env("AWS_EC2_METADATA_DISABLED", "true").stdin(Stdio::null());
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         finish(self.command(arguments))
     }
 
-    pub fn run_with(&self, config: &str, arguments: &[&str]) -> Ran {
+    pub(crate) fn run_with(&self, config: &str, arguments: &[&str]) -> Ran {
         finish(self.command_with(config, arguments))
     }
 
-    pub fn once(&self) -> Ran {
+    pub(crate) fn once(&self) -> Ran {
         self.run(&["--output", "json", "run", "--once"])
     }
 
     /// The archive equals the truth: every record once, byte for byte.
-    pub fn check_truth(&self, context: &str) {
+    pub(crate) fn check_truth(&self, context: &str) {
         let truth = truth::read(&self.path("truth.ndjson")).unwrap();
         let expected = model::expected_at_once(&truth, model::WINDOW);
         let differences = compare(&truth, &expected, &self.path("archive")).unwrap();
@@ -100,7 +100,7 @@ impl Tree {
     }
 
     /// Everything visible below data/, index/ and quarantine/ is named by a batch entry of the journal.
-    pub fn check_nothing_uncommitted(&self, context: &str) {
+    pub(crate) fn check_nothing_uncommitted(&self, context: &str) {
         let archive = self.path("archive");
         let mut named = BTreeSet::new();
         for path in files(&archive.join("journal")) {
@@ -125,13 +125,13 @@ impl Tree {
     }
 
     /// Every file of the archive, with its size.
-    pub fn archive_files(&self) -> BTreeSet<(PathBuf, u64)> {
+    pub(crate) fn archive_files(&self) -> BTreeSet<(PathBuf, u64)> {
         let all = files(&self.path("archive"));
         all.into_iter().map(|path| (path.clone(), fs::metadata(&path).unwrap().len())).collect()
     }
 }
 
-pub fn finish(mut command: Command) -> Ran {
+pub(crate) fn finish(mut command: Command) -> Ran {
     let output = command.output().unwrap();
     Ran {
         code: output.status.code(),
@@ -141,7 +141,7 @@ pub fn finish(mut command: Command) -> Ran {
 }
 
 /// All files below a folder; none where it is not there. Files in work are left out.
-pub fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let Ok(entries) = fs::read_dir(folder) else { return found };
     for entry in entries {
@@ -158,7 +158,7 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Waits for the child, at most `limit`; kills it after that.
-pub fn wait(child: &mut Child, limit: Duration) -> Option<std::process::ExitStatus> {
+pub(crate) fn wait(child: &mut Child, limit: Duration) -> Option<std::process::ExitStatus> {
     let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -174,7 +174,7 @@ pub fn wait(child: &mut Child, limit: Duration) -> Option<std::process::ExitStat
 }
 
 /// Sends a signal.
-pub fn signal(child: &Child, signal: rustix::process::Signal) {
+pub(crate) fn signal(child: &Child, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
 }

@@ -23,7 +23,7 @@ use trailhaul_core::model::{Entry, EntryBody, ObjectRef, Place};
 use trailhaul_core::plan::{BatcherConfig, FoundObject};
 
 /// The world.
-pub struct World {
+pub(crate) struct World {
     lanes: u16,
     stores: BTreeMap<String, Arc<MemoryStore>>,
     folder: tempfile::TempDir,
@@ -32,16 +32,16 @@ pub struct World {
 
 /// What a run does differently.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
-    pub take_lanes: bool,
-    pub other_state: bool,
-    pub other_archive: bool,
-    pub other_compression: bool,
+pub(crate) struct Options {
+    pub(crate) take_lanes: bool,
+    pub(crate) other_state: bool,
+    pub(crate) other_archive: bool,
+    pub(crate) other_compression: bool,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunEnd {
+pub(crate) enum RunEnd {
     Well,
     Refused,
     Broken,
@@ -49,10 +49,10 @@ pub enum RunEnd {
 
 /// The result of a run.
 #[derive(Debug)]
-pub struct Ran {
-    pub end: RunEnd,
-    pub errors: Vec<String>,
-    pub recovered: Recovered,
+pub(crate) struct Ran {
+    pub(crate) end: RunEnd,
+    pub(crate) errors: Vec<String>,
+    pub(crate) recovered: Recovered,
 }
 
 struct Opener(BTreeMap<String, Arc<dyn ObjectStore>>);
@@ -66,7 +66,7 @@ impl StoreOpener for Opener {
 }
 
 impl World {
-    pub fn new(lanes: u16) -> Self {
+    pub(crate) fn new(lanes: u16) -> Self {
         let names = ["one", "two", "archive", "elsewhere"];
         let stores =
             names.iter().map(|name| ((*name).to_owned(), Arc::new(MemoryStore::new(name)))).collect();
@@ -74,13 +74,21 @@ impl World {
     }
 
     /// Puts an object with these events; `id!x` is the event `id` with other content.
-    pub fn object(&self, bucket: &str, account: &str, day: &str, stamp: &str, unique: &str, events: &[&str]) {
+    pub(crate) fn object(
+        &self,
+        bucket: &str,
+        account: &str,
+        day: &str,
+        stamp: &str,
+        unique: &str,
+        events: &[&str],
+    ) {
         let bytes = gzip(document(account, events).as_bytes());
         self.put(bucket, account, day, stamp, unique, events, bytes);
     }
 
     /// The same, cut short after the last event.
-    pub fn damaged(
+    pub(crate) fn damaged(
         &self,
         bucket: &str,
         account: &str,
@@ -125,7 +133,7 @@ impl World {
     }
 
     /// Hauls what is there, once.
-    pub async fn run(&self, steps: &Arc<Steps>, options: &Options) -> Ran {
+    pub(crate) async fn run(&self, steps: &Arc<Steps>, options: &Options) -> Ran {
         let mut opener = BTreeMap::new();
         for store in self.stores.values() {
             let faulty = FaultyStore::new(
@@ -228,16 +236,16 @@ impl World {
     }
 
     /// The ledger's file is gone; the agent's identity is still there.
-    pub fn lose_ledger(&self) {
+    pub(crate) fn lose_ledger(&self) {
         std::fs::remove_file(self.folder.path().join("state/ledger.redb")).unwrap();
     }
 
     /// Everything under `data/`, record by record, equals the truth: each once.
-    pub async fn check_truth(&self) {
+    pub(crate) async fn check_truth(&self) {
         self.check_truth_without(&BTreeSet::new()).await;
     }
 
-    pub async fn check_truth_without(&self, gone: &BTreeSet<String>) {
+    pub(crate) async fn check_truth_without(&self, gone: &BTreeSet<String>) {
         let mut expected: Vec<String> = self.truth.lock().unwrap().values().flatten().cloned().collect();
         expected.retain(|record| !gone.contains(record));
         expected.sort();
@@ -258,7 +266,7 @@ impl World {
     }
 
     /// Every object under `data/`, `index/` and `quarantine/` is named by a batch entry of the journal.
-    pub async fn check_nothing_uncommitted(&self, context: &str) {
+    pub(crate) async fn check_nothing_uncommitted(&self, context: &str) {
         let keys = self.archive_keys().await;
         let mut named = BTreeSet::new();
         for key in keys.iter().filter(|key| key.starts_with("trails/journal/") && key.ends_with(".json")) {
@@ -275,12 +283,12 @@ impl World {
         }
     }
 
-    pub async fn check_no_uploads(&self, context: &str) {
+    pub(crate) async fn check_no_uploads(&self, context: &str) {
         let uploads = self.stores["archive"].list_uploads("", 100).await.unwrap();
         assert!(uploads.is_empty(), "{context}: {uploads:?}");
     }
 
-    pub async fn drop_uploads(&self) {
+    pub(crate) async fn drop_uploads(&self) {
         let store = &self.stores["archive"];
         for upload in store.list_uploads("", 1_000).await.unwrap() {
             store.abort_upload(&upload.key, &upload.upload).await.unwrap();
@@ -288,7 +296,7 @@ impl World {
     }
 
     /// Removes an account's objects from a bucket; returns the records that only they had.
-    pub fn forget_source(&self, bucket: &str, account: &str) -> BTreeSet<String> {
+    pub(crate) fn forget_source(&self, bucket: &str, account: &str) -> BTreeSet<String> {
         let store = &self.stores[bucket];
         let page = futures::executor::block_on(store.list(&ListRequest::default())).unwrap();
         for listed in page.objects.iter().filter(|listed| listed.key.contains(account)) {
@@ -297,7 +305,7 @@ impl World {
         self.truth.lock().unwrap()[account].clone()
     }
 
-    pub async fn archive_keys(&self) -> Vec<String> {
+    pub(crate) async fn archive_keys(&self) -> Vec<String> {
         let page = self.stores["archive"].list(&ListRequest::default()).await.unwrap();
         assert!(page.next.is_none());
         page.objects.into_iter().map(|object| object.key).collect()

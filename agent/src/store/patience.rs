@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::retry::{Reason, RetryPolicy, Retryable};
-use crate::store::{ErrorKind, StoreError};
+use super::{ErrorKind, StoreError};
+use crate::runtime::{Reason, RetryPolicy, Retryable};
 
 /// A retry policy and what ends it. Cheap to clone.
 #[derive(Debug, Clone)]
