@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use trailhaul_core::decode::{Chunk, DecodeLimits, ObjectDecoder, Outcome};
 use trailhaul_core::dedup::{IdentityHasher, Occurrence};
-use trailhaul_core::model::json::{Parser, unescape_lossy};
+use trailhaul_core::model::json::{Parser, Value, unescape_lossy};
 use trailhaul_core::model::{AccountId, LogKey};
 use trailhaul_core::normalize::{Context, Format, HashKey, Redaction, Renderer, RepeatKey};
 use trailhaul_core::route::Filter;
@@ -243,7 +243,7 @@ impl Job<'_> {
         if self.args.filter.as_ref().is_some_and(|filter| !filter.matches(record)) {
             return Ok(false);
         }
-        let text = |key: &str| record.get(key).and_then(|value| value.string()).map(unescape_lossy);
+        let text = |key: &str| record.get(key).and_then(Value::string).map(unescape_lossy);
         let own = text("recipientAccountId").or_else(|| text("accountId")).and_then(|id| id.parse().ok());
         let nobody = || AccountId::from_u64(0).map_err(|error| error.to_string());
         let account = source.account.or(own).map_or_else(nobody, Ok)?;
