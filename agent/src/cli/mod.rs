@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod exit;
 mod load;
+mod normalize;
 mod output;
 mod run;
 mod schema;
@@ -93,6 +94,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Status(status::Args),
+    Normalize(normalize::Args),
     Schema(schema::Args),
     Completions(completions::Args),
 }
@@ -120,6 +122,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::run(args, &cli.global, &mut output),
         Command::Status(args) => status::run(args, &cli.global, &mut output),
         Command::Check(args) => check::run(args, &cli.global, &mut output),
+        Command::Normalize(args) => normalize::run(args, &mut output),
         Command::Schema(args) => schema::run(args, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),
     };

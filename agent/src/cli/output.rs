@@ -29,6 +29,14 @@ impl Output {
         self.wrote(io::stdout().lock().write_all(text.as_bytes()));
     }
 
+    /// Writes bytes as they are; `false` when nobody reads them any more, or they could not be written.
+    pub fn bytes(&mut self, bytes: &[u8]) -> bool {
+        let result = io::stdout().lock().write_all(bytes);
+        let written = result.is_ok();
+        self.wrote(result);
+        written
+    }
+
     /// Writes one JSON value, indented.
     pub fn json(&mut self, value: &Value) {
         self.text(&format!("{value:#}\n"));
