@@ -78,6 +78,8 @@ pub enum Seen {
     Signed(Link),
     /// It can be read, but its signature does not prove it.
     Unproven(Link),
+    /// Its signature does not prove it, but an earlier chain of the same digests found a successor that does.
+    Vouched(Link),
     /// There is an object, and nothing in it can be used.
     Unusable {
         /// Where it lies.
@@ -104,6 +106,11 @@ pub enum ChainEvent {
         /// Its successor.
         by: Place,
     },
+    /// What its successor stated of it does not count any more, since that one was replaced itself.
+    Reinstated {
+        /// The digest that stands by itself again.
+        digest: Place,
+    },
     /// The same place held other content when it was seen before.
     Changed {
         /// The digest.
@@ -111,27 +118,61 @@ pub enum ChainEvent {
     },
 }
 
-/// Whether what a digest states counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Trust {
+/// What a digest proves by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Own {
     Signed,
-    Vouched,
     Unproven,
-    Replaced,
     Unusable,
 }
 
-impl Trust {
-    pub(super) fn is_trusted(self) -> bool {
-        matches!(self, Self::Signed | Self::Vouched)
-    }
+/// What a trusted successor says of a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    /// Nothing beyond what it proves by itself.
+    Nothing,
+    Vouched,
+    Replaced,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
-    pub(super) trust: Trust,
+    own: Own,
+    judged: Judged,
     pub(super) link: Link,
+}
+
+impl Node {
+    fn new(seen: Seen) -> Self {
+        let (own, judged, link) = match seen {
+            Seen::Signed(link) => (Own::Signed, Judged::Nothing, link),
+            Seen::Unproven(link) => (Own::Unproven, Judged::Nothing, link),
+            Seen::Vouched(link) => (Own::Unproven, Judged::Vouched, link),
+            Seen::Unusable { place, end } => (Own::Unusable, Judged::Nothing, blank(place, end)),
+        };
+        Self { own, judged, link }
+    }
+
+    /// Whether what it states counts.
+    pub(super) fn is_trusted(&self) -> bool {
+        match self.judged {
+            Judged::Nothing => self.own == Own::Signed,
+            Judged::Vouched => true,
+            Judged::Replaced => false,
+        }
+    }
+
+    /// What a successor's statement makes of it.
+    fn compare(&self, stated: &Previous) -> Judged {
+        let same_content = stated.sha256.map(|sha256| sha256 == self.link.sha256);
+        let same_signature = stated.signature == self.link.signature;
+        match (self.own, same_content) {
+            (Own::Unusable, _) | (Own::Unproven, None) => Judged::Nothing,
+            (Own::Unproven, Some(true)) => Judged::Vouched,
+            (Own::Signed, Some(true) | None) if same_signature => Judged::Nothing,
+            (Own::Unproven | Own::Signed, _) => Judged::Replaced,
+        }
+    }
 }
 
 /// Digests are ordered by the end of their hour, then by key.
@@ -153,22 +194,18 @@ impl Chain {
 
     /// Takes a digest that was found, in whatever order, and says what it proves about itself and others.
     pub fn accept(&mut self, seen: Seen) -> Vec<ChainEvent> {
-        let (trust, link) = match seen {
-            Seen::Signed(link) => (Trust::Signed, link),
-            Seen::Unproven(link) => (Trust::Unproven, link),
-            Seen::Unusable { place, end } => (Trust::Unusable, blank(place, end)),
-        };
+        let node = Node::new(seen);
         let mut events = Vec::new();
-        let id = (link.end, link.place.key.clone());
+        let id = (node.link.end, node.link.place.key.clone());
         if let Some(before) = self.nodes.get(&id) {
-            if before.link == link && (before.trust == trust || before.trust == Trust::Vouched) {
+            if before.link == node.link && before.own == node.own {
                 return events;
             }
-            if before.link.sha256 != link.sha256 {
-                events.push(ChainEvent::Changed { digest: link.place.clone() });
+            if before.link.sha256 != node.link.sha256 {
+                events.push(ChainEvent::Changed { digest: node.link.place.clone() });
             }
         }
-        self.nodes.insert(id.clone(), Node { trust, link });
+        self.nodes.insert(id.clone(), node);
         self.settle(id, &mut events);
         while self.nodes.len() > MAX_NODES {
             self.nodes.pop_first();
@@ -176,10 +213,34 @@ impl Chain {
         events
     }
 
+    /// What is remembered, oldest first: accepting it again in any order makes an equal chain.
+    pub fn export(&self) -> impl Iterator<Item = Seen> {
+        self.nodes.values().map(|node| match (node.own, node.judged) {
+            (Own::Unusable, _) => Seen::Unusable { place: node.link.place.clone(), end: node.link.end },
+            (Own::Unproven, Judged::Vouched) => Seen::Vouched(node.link.clone()),
+            (Own::Unproven, _) => Seen::Unproven(node.link.clone()),
+            (Own::Signed, _) => Seen::Signed(node.link.clone()),
+        })
+    }
+
+    /// The digests whose content is proven by their successor only.
+    pub fn vouched(&self) -> impl Iterator<Item = &Place> {
+        self.judged(Judged::Vouched)
+    }
+
+    /// The digests that are not those that stood there when their successor was signed.
+    pub fn replaced(&self) -> impl Iterator<Item = &Place> {
+        self.judged(Judged::Replaced)
+    }
+
+    fn judged(&self, as_: Judged) -> impl Iterator<Item = &Place> {
+        self.nodes.values().filter(move |node| node.judged == as_).map(|node| &node.link.place)
+    }
+
     /// Forgets digests whose hour ended before `end`, but for the last trusted one, to which the next will
     /// link.
     pub fn forget_before(&mut self, end: i64) {
-        let trusted = self.nodes.iter().rev().find(|(_, node)| node.trust.is_trusted());
+        let trusted = self.nodes.iter().rev().find(|(_, node)| node.is_trusted());
         let keep = trusted.map(|(id, _)| id.clone());
         self.nodes.retain(|id, _| id.0 >= end || Some(id) == keep.as_ref());
         self.wanted.retain(|id, by| id.0 >= end && self.nodes.contains_key(by));
@@ -187,55 +248,61 @@ impl Chain {
 
     /// The end of the newest hour that a trusted digest covers.
     pub fn newest(&self) -> Option<i64> {
-        self.nodes.iter().rev().find(|(_, node)| node.trust.is_trusted()).map(|(id, _)| id.0)
+        self.nodes.iter().rev().find(|(_, node)| node.is_trusted()).map(|(id, _)| id.0)
     }
 
-    /// Judges a digest by its successor, then its predecessor by it, and on down while that proves digests.
+    /// Judges a digest by its successor, then its predecessor by it, and on down the chain for as long as
+    /// that changes whether a digest is trusted.
     fn settle(&mut self, id: NodeId, events: &mut Vec<ChainEvent>) {
         self.judge(&id, events);
         let mut next = self.claim_previous(&id);
-        while let Some(previous) = next {
-            let proven = self.judge(&previous, events);
-            next = if proven { self.claim_previous(&previous) } else { None };
+        // Each step leads to another digest, so more steps than digests would be a ring.
+        for _ in 0..self.nodes.len() {
+            let Some(previous) = next else { return };
+            let changed = self.judge(&previous, events);
+            next = if changed { self.claim_previous(&previous) } else { None };
         }
     }
 
-    /// Compares a digest with what its trusted successor states of it. Whether that proved it just now.
+    /// Compares a digest with what its successor states of it, if that one is there and trusted. Whether
+    /// this changed its standing.
     fn judge(&mut self, id: &NodeId, events: &mut Vec<ChainEvent>) -> bool {
-        let Some(by) = self.wanted.get(id).and_then(|by| self.nodes.get(by)) else { return false };
-        let Some(previous) = by.link.previous.clone().filter(|_| by.trust.is_trusted()) else { return false };
-        let by = by.link.place.clone();
-        let Some(node) =
-            self.nodes.get_mut(id).filter(|node| node.link.place.bucket == previous.place.bucket)
-        else {
-            return false;
-        };
-        let same_content = previous.sha256.map(|sha256| sha256 == node.link.sha256);
-        let same_signature = previous.signature == node.link.signature;
+        let by = self.wanted.get(id).and_then(|by| self.nodes.get(by)).filter(|by| by.is_trusted());
+        let stated = by.and_then(|by| Some((by.link.previous.clone()?, by.link.place.clone())));
+        let Some(node) = self.nodes.get_mut(id) else { return false };
+        let stated = stated.filter(|(previous, _)| previous.place.bucket == node.link.place.bucket);
         let digest = node.link.place.clone();
-        match (node.trust, same_content) {
-            (Trust::Unproven, Some(true)) => {
-                node.trust = Trust::Vouched;
-                events.push(ChainEvent::Vouched { digest, by });
-                return true;
-            }
-            (Trust::Signed, Some(true) | None) if same_signature => {}
-            (Trust::Signed, _) | (Trust::Unproven, Some(false)) => {
-                node.trust = Trust::Replaced;
-                events.push(ChainEvent::Replaced { digest, by });
-            }
-            (Trust::Unproven, None) | (Trust::Vouched | Trust::Replaced | Trust::Unusable, _) => {}
+        let (judged, event) = match stated {
+            None if node.judged == Judged::Replaced => (Judged::Nothing, ChainEvent::Reinstated { digest }),
+            None => return false,
+            Some((previous, by)) => match node.compare(&previous) {
+                Judged::Nothing => (Judged::Nothing, ChainEvent::Reinstated { digest }),
+                Judged::Vouched => (Judged::Vouched, ChainEvent::Vouched { digest, by }),
+                Judged::Replaced => (Judged::Replaced, ChainEvent::Replaced { digest, by }),
+            },
+        };
+        if node.judged == judged {
+            return false;
         }
-        false
+        node.judged = judged;
+        events.push(event);
+        true
     }
 
-    /// Notes what a trusted digest states of its predecessor, and names that one.
+    /// Notes what a trusted digest states of its predecessor, or takes back what one states that is not
+    /// trusted any more; names the predecessor.
     fn claim_previous(&mut self, id: &NodeId) -> Option<NodeId> {
-        let node = self.nodes.get(id).filter(|node| node.trust.is_trusted())?;
+        let node = self.nodes.get(id)?;
         let previous = node.link.previous.as_ref()?;
         let end = DigestKey::parse(&previous.place.key).ok()?.end;
         let previous = (end, previous.place.key.clone());
-        self.wanted.insert(previous.clone(), id.clone());
+        if node.is_trusted() {
+            self.wanted.insert(previous.clone(), id.clone());
+        } else if self.wanted.get(&previous) == Some(id) {
+            self.wanted.remove(&previous);
+        } else {
+            return None;
+        }
         Some(previous)
     }
 }

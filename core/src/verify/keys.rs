@@ -222,3 +222,86 @@ fn whole(seconds: f64) -> Option<i64> {
     let cut = seconds as i64;
     if (0.0..1e11).contains(&seconds) { Some(cut) } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::testing::{T0, TestKey};
+    use super::*;
+
+    #[test]
+    fn answers_are_read_however_the_times_are_written() {
+        let (one, value) = (TestKey::get(0), STANDARD.encode(TestKey::get(0).der()));
+        let key = |from: Value, until: Value| {
+            json!({"Fingerprint": one.public().fingerprint(), "Value": value,
+                "ValidityStartTime": from, "ValidityEndTime": until})
+        };
+        for (from, until) in [
+            (json!(1_779_000_000), json!(1_781_592_000)),
+            (json!(1_779_000_000.0), json!(1_781_592_000.5)),
+            (json!("1779000000"), json!("1781592000.000")),
+            (json!("2026-05-17T06:40:00+00:00"), json!("2026-06-16T06:40:00Z")),
+        ] {
+            let answer = json!({"PublicKeyList": [key(from, until)]}).to_string();
+            let keys = parse_public_keys(answer.as_bytes()).unwrap();
+            assert_eq!(keys[0].validity(), (1_779_000_000, 1_781_592_000));
+            assert!(keys[0].fingerprint_fits());
+        }
+        let lower = json!({"publicKeyList": [{"fingerprint": "AB", "value": value,
+            "validityStartTime": 1, "validityEndTime": 2}]});
+        let keys = parse_public_keys(lower.to_string().as_bytes()).unwrap();
+        assert_eq!((keys[0].fingerprint(), keys[0].fingerprint_fits()), ("ab", false));
+    }
+
+    #[test]
+    fn unusable_answers_say_why() {
+        let good = json!({"Fingerprint": "f", "Value": "AAAA", "ValidityStartTime": 1, "ValidityEndTime": 2});
+        for (field, wrong) in [
+            ("Fingerprint", json!("")),
+            ("Value", json!("*")),
+            ("ValidityStartTime", json!("soon")),
+            ("ValidityEndTime", json!(-1.5e300)),
+        ] {
+            let mut key = good.clone();
+            key[field] = wrong;
+            let answer = json!({"PublicKeyList": [good, key]}).to_string();
+            assert_eq!(parse_public_keys(answer.as_bytes()), Err(KeyListError::Key(1, field)));
+        }
+        assert_eq!(parse_public_keys(b"{}"), Err(KeyListError::NoList));
+        assert!(matches!(parse_public_keys(b"no"), Err(KeyListError::Json(_))));
+        let partial = br#"{"PublicKeyList": [], "NextToken": "x"}"#;
+        assert_eq!(parse_public_keys(partial), Err(KeyListError::Partial));
+    }
+
+    #[test]
+    fn the_key_is_chosen_by_region_fingerprint_and_time() {
+        let key = TestKey::get(0).public();
+        let (from, until) = key.validity();
+        let mut ring = KeyRing::default();
+        assert_eq!(ring.choose("eu-west-1", key.fingerprint(), T0), KeyChoice::NoneForRegion);
+        ring.add(Some("eu-west-1"), [key.clone(), key.clone()]);
+        assert_eq!(ring.iter().count(), 1);
+        let upper = key.fingerprint().to_uppercase();
+        assert_eq!(ring.choose("eu-west-1", &upper, T0), KeyChoice::Found(vec![&key]));
+        assert_eq!(ring.choose("eu-west-1", "00", T0), KeyChoice::NotFound);
+        assert_eq!(ring.choose("us-east-1", key.fingerprint(), T0), KeyChoice::NoneForRegion);
+        for (at, good) in [(from - SLACK, true), (from - SLACK - 1, false), (until, true), (until + 1, false)]
+        {
+            let choice = ring.choose("eu-west-1", key.fingerprint(), at);
+            assert_eq!(matches!(choice, KeyChoice::Found(_)), good, "{at}");
+            assert!(good || choice == KeyChoice::OutOfTime(from, until));
+        }
+        ring.add(Some("us-east-1"), [PublicKey::new("00", b"no key".to_vec(), from, until)]);
+        assert_eq!(ring.choose("us-east-1", "00", T0), KeyChoice::Unloadable);
+        ring.add(None, [key.clone()]);
+        assert_eq!(ring.choose("us-east-1", key.fingerprint(), T0), KeyChoice::Found(vec![&key]));
+    }
+
+    #[test]
+    fn both_encodings_load() {
+        assert_eq!(TestKey::get(0).public().encoding(), Some(KeyEncoding::Pkcs1));
+        assert_eq!(TestKey::get(0).public_spki().encoding(), Some(KeyEncoding::Spki));
+        assert_eq!(TestKey::get(0).public_spki().pkcs1(), TestKey::get(0).der());
+    }
+}

@@ -37,6 +37,8 @@ mod signature;
 mod survey;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use chain::{Chain, ChainEvent, Link, MAX_NODES, Place, Previous, Seen};
 pub use document::{Digest, DigestLog, DocumentError};

@@ -126,8 +126,14 @@ impl Chain {
         survey
     }
 
+    fn trusts(&self, place: &Place) -> bool {
+        let end = DigestKey::parse(&place.key).ok().map(|key| key.end);
+        let node = end.and_then(|end| self.nodes.get(&(end, place.key.clone())));
+        node.is_some_and(|node| node.is_trusted() && node.link.place.bucket == place.bucket)
+    }
+
     fn trusted(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values().filter(|node| node.trust.is_trusted())
+        self.nodes.values().filter(|node| node.is_trusted())
     }
 }
 
@@ -184,15 +190,25 @@ impl Surveyor<'_> {
         let to = link.start.min(self.scope.until);
         match &link.previous {
             None if before.is_none() => self.push(from, to, Coverage::NotStarted),
-            None => self.push(from, to, Coverage::Stopped(Some(link.place.clone()))),
+            None => self.stopped(from, to, link),
             Some(previous) if before.is_some_and(|before| before.place == previous.place) => {
-                self.push(from, to, Coverage::Stopped(Some(link.place.clone())));
+                self.stopped(from, to, link);
             }
             Some(previous) if previous.place.bucket != link.place.bucket => {
                 self.push(from, to, Coverage::Elsewhere(previous.place.clone()));
             }
+            Some(previous) if self.chain.trusts(&previous.place) => {
+                self.survey.unlinked.push(link.place.clone());
+                self.missing(from, to, link.start, None);
+            }
             Some(previous) => self.missing(from, to, link.start, Some(&previous.place)),
         }
+    }
+
+    /// Time that CloudTrail's own digests leave out, but for objects in it that prove nothing.
+    fn stopped(&mut self, from: i64, to: i64, next: &Link) {
+        let from = self.objects(from, to);
+        self.push(from, to, Coverage::Stopped(Some(next.place.clone())));
     }
 
     /// The time after the newest trusted digest.
@@ -201,7 +217,8 @@ impl Surveyor<'_> {
         let stop = self.scope.stopped_at.unwrap_or(i64::MAX).clamp(from, until.max(from));
         let Some(newest) = newest else {
             // Nothing trusted at all: there is no cadence to go by, only objects that prove nothing.
-            return self.objects(from, until);
+            let from = self.objects(from, until);
+            return self.push(from, until, Coverage::Pending);
         };
         let hours = (stop - newest.end).max(0) / CADENCE;
         let anchor = newest.end + hours * CADENCE;
@@ -230,7 +247,7 @@ impl Surveyor<'_> {
                 None => Place { bucket: self.bucket(), key: self.id.key_at(end) },
             };
             let coverage = match self.object_within(start, end) {
-                Some(place) => Coverage::Unproven(place),
+                Some((_, place)) => Coverage::Unproven(place),
                 None if end + self.scope.grace > self.scope.now => Coverage::Pending,
                 None => Coverage::Missing(place),
             };
@@ -239,21 +256,24 @@ impl Surveyor<'_> {
         }
     }
 
-    /// Objects that prove nothing, in a chain that has no trusted digest.
-    fn objects(&mut self, from: i64, until: i64) {
+    /// Names the objects between `from` and `to` that prove nothing; returns where the last of them ends.
+    fn objects(&mut self, from: i64, to: i64) -> i64 {
         let mut start = from;
-        for node in self.chain.nodes.values().filter(|node| (from + 1..=until).contains(&node.link.end)) {
-            self.push(start, node.link.end, Coverage::Unproven(node.link.place.clone()));
-            start = node.link.end;
+        while let Some((end, place)) = self.object_within(start, to) {
+            self.push(start, end, Coverage::Unproven(place));
+            start = end;
         }
-        self.push(start, until, Coverage::Pending);
+        start
     }
 
     /// An object that proves nothing whose hour ends in `start+1 ..= end`.
-    fn object_within(&self, start: i64, end: i64) -> Option<Place> {
+    fn object_within(&self, start: i64, end: i64) -> Option<(i64, Place)> {
+        if start >= end {
+            return None;
+        }
         let within = self.chain.nodes.range((start + 1, String::new())..(end + 1, String::new()));
-        let mut untrusted = within.filter(|(_, node)| !node.trust.is_trusted());
-        untrusted.next().map(|(_, node)| node.link.place.clone())
+        let mut untrusted = within.filter(|(_, node)| !node.is_trusted());
+        untrusted.next().map(|(id, node)| (id.0, node.link.place.clone()))
     }
 
     /// The bucket as the digests themselves call it; in a copy it is not the one that is being read.
