@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::runtime::Retryable;
+
 /// The classes of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -49,6 +51,12 @@ impl ErrorKind {
             Self::Invalid => "invalid",
             Self::Other => "other",
         }
+    }
+}
+
+impl Retryable for StoreError {
+    fn is_retryable(&self) -> bool {
+        Self::is_retryable(self)
     }
 }
 

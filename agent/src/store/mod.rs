@@ -11,7 +11,14 @@
 //!
 //! Not here: retries (callers own them, through `runtime::retry`), and what the bytes mean.
 
+#[doc(hidden)]
+pub mod conformance;
 mod error;
+mod faulty;
+mod folder;
+mod keys;
+mod memory;
+mod reader;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +29,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use error::{ErrorKind, StoreError};
+pub use faulty::{Faults, FaultyStore, Frozen, Step, Steps, When};
+pub use folder::FolderStore;
+pub use memory::MemoryStore;
+pub use reader::{ObjectReader, ReadError};
 
 /// User metadata of an object: names without the `x-amz-meta-` prefix, lower case.
 pub type Metadata = BTreeMap<String, String>;
