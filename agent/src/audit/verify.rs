@@ -1,0 +1,261 @@
+//! The whole of a verification: every chain of every account and region in a range of time.
+//!
+//! In: sources and a request; once the regions are known, the keys. Out: a [`Report`]. A few folders are
+//! walked at once, and the log files being read are bounded over all of them.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::stream::{self, StreamExt};
+use tokio::sync::Semaphore;
+use trailhaul_core::model::{AccountId, Family};
+use trailhaul_core::verify::{CADENCE, ChainKind, DigestKey, KeyRing, Scope, Sha256};
+
+use super::digests::{each_key, is_log_within, list_digests};
+use super::folders::{Folder, find_folders};
+use super::report::{ChainReport, Problem, Report, Weight};
+use super::source::{Outlook, Sources};
+use super::walk::{Shared, walk_chain};
+
+/// Folders that are walked at once.
+const FOLDERS_AT_ONCE: usize = 8;
+
+/// Log files per folder whose names are remembered to tell which ones no digest names: 16 bytes each.
+const MAX_NAMED: usize = 2_000_000;
+
+/// How many log files that no digest names are listed per folder.
+const MAX_NOT_COVERED: usize = 1_000;
+
+/// What to verify.
+#[derive(Debug, Clone)]
+pub struct VerifyRequest {
+    /// Start of the range, in seconds since the Unix epoch.
+    pub from: i64,
+    /// Its end; `None` for the present, or, of a copy, the newest digest that it holds.
+    pub until: Option<i64>,
+    /// The present.
+    pub now: i64,
+    /// How late a digest may come before it counts as missing, in seconds.
+    pub grace: i64,
+    /// Only these accounts; empty for all.
+    pub accounts: BTreeSet<AccountId>,
+    /// Only these regions; empty for all.
+    pub regions: BTreeSet<String>,
+    /// Only trails of these names; empty for all.
+    pub trails: BTreeSet<String>,
+    /// Look below this prefix only.
+    pub prefix: String,
+    /// The most inflated bytes of a log file.
+    pub max_log: u64,
+    /// Log files being read at once.
+    pub logs_at_once: usize,
+}
+
+/// How far a verification has come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    folders: AtomicU64,
+    folders_done: AtomicU64,
+    digests: AtomicU64,
+    logs: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Progress {
+    pub(super) fn digest(&self) {
+        self.digests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn log(&self, bytes: u64) {
+        self.logs.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let (done, all) = (of(&self.folders_done), of(&self.folders));
+        let mib = of(&self.bytes) >> 20;
+        write!(f, "{done}/{all} folders, {} digests, {} logs, {mib} MiB", of(&self.digests), of(&self.logs))
+    }
+}
+
+/// A verification that knows what there is, and waits for the keys.
+pub struct Verification {
+    sources: Sources,
+    request: VerifyRequest,
+    folders: Vec<Folder>,
+    problems: Vec<Problem>,
+    progress: Arc<Progress>,
+}
+
+impl Verification {
+    /// Finds the accounts and regions to verify. A bucket that cannot be listed becomes part of the report.
+    pub async fn find(sources: Sources, request: VerifyRequest) -> Self {
+        let (mut folders, mut problems) = (Vec::new(), Vec::new());
+        for source in sources.iter() {
+            match find_folders(source, &request.prefix).await {
+                Ok(found) => folders.extend(found.into_iter().filter(|folder| wanted(&request, folder))),
+                Err(error) => {
+                    let bucket = format!("s3://{}", source.bucket);
+                    let why = error.to_string();
+                    problems.push(Problem::object(Weight::Unknown, "folder", "unreadable", bucket, why));
+                }
+            }
+        }
+        let progress = Progress { folders: AtomicU64::new(folders.len() as u64), ..Progress::default() };
+        Self { sources, request, folders, problems, progress: Arc::new(progress) }
+    }
+
+    /// The regions whose public keys are needed.
+    pub fn regions(&self) -> BTreeSet<&str> {
+        self.folders.iter().filter(|folder| folder.digests).map(|folder| folder.region.as_str()).collect()
+    }
+
+    /// How far it has come, for somebody who watches.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Verifies everything.
+    pub async fn run(mut self, keys: KeyRing) -> Report {
+        let until = self.until().await;
+        let request = &self.request;
+        let scope =
+            Scope { from: request.from, until, now: request.now, grace: request.grace, stopped_at: None };
+        let shared = Shared {
+            sources: self.sources.clone(),
+            keys: Arc::new(keys),
+            scope,
+            max_log: request.max_log,
+            permits: Semaphore::new(request.logs_at_once.max(1)),
+            progress: Arc::clone(&self.progress),
+        };
+        let folders = std::mem::take(&mut self.folders);
+        let mut walks = stream::iter(&folders)
+            .map(|folder| walk_folder(&shared, request, folder))
+            .buffered(FOLDERS_AT_ONCE);
+        let (mut chains, mut problems) = (Vec::new(), std::mem::take(&mut self.problems));
+        while let Some(mut walked) = walks.next().await {
+            chains.append(&mut walked.0);
+            problems.append(&mut walked.1);
+        }
+        Report::new(request.from, until, chains, problems)
+    }
+
+    /// The end of the range. A copy ends when it was made, which its newest digest tells.
+    async fn until(&self) -> i64 {
+        if let Some(until) = self.request.until {
+            return until;
+        }
+        if self.sources.iter().any(|source| source.outlook == Outlook::Live) {
+            return self.request.now;
+        }
+        let mut newest = self.request.from;
+        for folder in self.folders.iter().filter(|folder| folder.digests) {
+            let Some(source) = self.sources.iter().find(|source| source.bucket == folder.bucket) else {
+                continue;
+            };
+            // A listing that fails now fails again when the folder is walked, and is said then.
+            let listed = each_key(
+                &*source.store,
+                folder,
+                Family::Digest,
+                self.request.from,
+                self.request.now,
+                |key| {
+                    if let Ok(name) = DigestKey::parse(key)
+                        && name.kind == ChainKind::Normal
+                        && self.request.now >= name.end
+                    {
+                        newest = newest.max(name.end);
+                    }
+                },
+            );
+            drop(listed.await);
+        }
+        newest
+    }
+}
+
+fn wanted(request: &VerifyRequest, folder: &Folder) -> bool {
+    (request.accounts.is_empty() || request.accounts.contains(&folder.account))
+        && (request.regions.is_empty() || request.regions.contains(&folder.region))
+}
+
+async fn walk_folder(
+    shared: &Shared,
+    request: &VerifyRequest,
+    folder: &Folder,
+) -> (Vec<ChainReport>, Vec<Problem>) {
+    let (mut reports, mut problems) = (Vec::new(), Vec::new());
+    let Some(source) = shared.sources.iter().find(|source| source.bucket == folder.bucket) else {
+        return (reports, problems);
+    };
+    let mut named = HashSet::new();
+    match list_digests(&*source.store, folder, shared.scope.from, shared.scope.until).await {
+        Ok(chains) => {
+            for (id, keys) in chains {
+                if request.trails.is_empty() || request.trails.contains(&id.trail) {
+                    let mut note = |key: &str| {
+                        if named.len() < MAX_NAMED {
+                            named.insert(mark(key));
+                        }
+                    };
+                    reports.push(walk_chain(shared, source, id, keys, &mut note).await);
+                }
+            }
+        }
+        Err(error) => {
+            let place = format!("s3://{}/{}", folder.bucket, folder.path(Family::Digest));
+            let why = error.to_string();
+            problems.push(Problem::object(Weight::Unknown, "folder", "unreadable", place, why));
+        }
+    }
+    if folder.logs && request.trails.is_empty() && problems.is_empty() && named.len() < MAX_NAMED {
+        problems.extend(not_covered(shared, folder, &named, !reports.is_empty()).await);
+    }
+    shared.progress.folders_done.fetch_add(1, Ordering::Relaxed);
+    (reports, problems)
+}
+
+/// Log files of the range that no proven digest names. That alone accuses nobody: another trail without
+/// validation may write to the same place, and validation may have been off.
+async fn not_covered(shared: &Shared, folder: &Folder, named: &HashSet<u128>, digests: bool) -> Vec<Problem> {
+    let scope = &shared.scope;
+    let Some(source) = shared.sources.iter().find(|source| source.bucket == folder.bucket) else {
+        return Vec::new();
+    };
+    // A digest names what was delivered in its hour; the stamp in a log's name may be some minutes off that.
+    let (from, until) = (scope.from + CADENCE, scope.until.min(scope.now - scope.grace) - CADENCE);
+    let (mut problems, mut beyond) = (Vec::new(), 0_u64);
+    let listed = each_key(&*source.store, folder, Family::CloudTrail, from, until, |key| {
+        if !is_log_within(key, from, until) || named.contains(&mark(key)) {
+            return;
+        }
+        if problems.len() >= MAX_NOT_COVERED || !digests {
+            beyond += 1;
+            return;
+        }
+        let object = format!("s3://{}/{key}", folder.bucket);
+        let why = "no proven digest names it: planted, or written by a trail without validation";
+        problems.push(Problem::object(Weight::Note, "log", "not-covered", object, why));
+    });
+    let place = format!("s3://{}/{}", folder.bucket, folder.path(Family::CloudTrail));
+    if let Err(error) = listed.await {
+        problems.push(Problem::object(Weight::Unknown, "folder", "unreadable", place, error.to_string()));
+    } else if beyond > 0 {
+        let why = format!("{beyond} log files that no proven digest names");
+        problems.push(Problem::object(Weight::Note, "folder", "not-covered", place, why));
+    }
+    problems
+}
+
+/// A short mark of a key, for a set of many.
+fn mark(key: &str) -> u128 {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(Sha256::of(key.as_bytes()).0.first_chunk::<16>().unwrap_or(&[0; 16]));
+    u128::from_be_bytes(bytes)
+}
