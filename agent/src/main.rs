@@ -1,3 +1,9 @@
 //! The `trailhaul` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+use trailhaul::cli;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os()).into()
+}

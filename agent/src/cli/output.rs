@@ -1,0 +1,83 @@
+//! Results on standard output and trouble on standard error; the only file that writes to either.
+
+use std::io::{self, Write};
+
+use serde_json::Value;
+
+use super::{ExitCode, OutputForm};
+
+/// Where results go.
+#[derive(Debug)]
+pub struct Output {
+    form: OutputForm,
+    failed: bool,
+}
+
+impl Output {
+    /// The process's own standard output.
+    pub fn standard(form: OutputForm) -> Self {
+        Self { form, failed: false }
+    }
+
+    /// Whether results are for programs.
+    pub fn is_json(&self) -> bool {
+        self.form == OutputForm::Json
+    }
+
+    /// Writes text as it is.
+    pub fn text(&mut self, text: &str) {
+        self.wrote(io::stdout().lock().write_all(text.as_bytes()));
+    }
+
+    /// Writes one JSON value, indented.
+    pub fn json(&mut self, value: &Value) {
+        self.text(&format!("{value:#}\n"));
+    }
+
+    /// Says on standard error what went wrong.
+    pub fn trouble(&mut self, message: &str) {
+        self.wrote(writeln!(io::stderr().lock(), "{message}"));
+    }
+
+    /// Good, unless something could not be written. A reader that went away (`| head`) has what it wanted.
+    pub fn finish(&mut self) -> ExitCode {
+        let flushed = io::stdout().lock().flush();
+        self.wrote(flushed);
+        if self.failed { ExitCode::Internal } else { ExitCode::Good }
+    }
+
+    fn wrote(&mut self, result: io::Result<()>) {
+        if let Err(error) = result
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            self.failed = true;
+        }
+    }
+}
+
+/// Lines up columns, two spaces apart; the last one is not padded.
+pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        for (column, cell) in row.iter().enumerate() {
+            let width = cell.chars().count();
+            match widths.get_mut(column) {
+                Some(widest) => *widest = width.max(*widest),
+                None => widths.push(width),
+            }
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let last = row.len().saturating_sub(1);
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            text.push_str(cell);
+            if column < last {
+                let gap = width.saturating_sub(cell.chars().count()) + 2;
+                text.extend(std::iter::repeat_n(' ', gap));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,96 @@
+//! What this build cannot do yet, in one place: a configuration that asks for it is refused with a clear word
+//! instead of being half obeyed. Switching a feature on is one line here.
+
+use super::agent::IntegrityMode;
+use super::sinks::{Encoding, Format};
+use super::value::Place;
+
+/// Whether a feature is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Support {
+    /// It works.
+    Yes,
+    /// It does not; what to do instead.
+    No(&'static str),
+}
+
+use Support::{No, Yes};
+
+/// `organization.accounts: {discover: organizations}`.
+pub(super) fn discover_accounts() -> Support {
+    No("list the account ids")
+}
+
+/// `trails: {discover: true}`.
+pub(super) fn discover_trails() -> Support {
+    No("list the trails")
+}
+
+/// `s3://` as a source or an archive; folders always work.
+pub(super) fn store(place: &Place) -> Support {
+    match place.folder() {
+        Some(_) => Yes,
+        None => No("s3:// cannot be reached by this build; use file://"),
+    }
+}
+
+/// `integrity.mode`.
+pub(super) fn integrity(mode: IntegrityMode) -> Support {
+    match mode {
+        IntegrityMode::Attest | IntegrityMode::Off => Yes,
+        IntegrityMode::Hold => No("use mode: attest"),
+    }
+}
+
+/// `required: false`.
+pub(super) fn optional_sinks() -> Support {
+    No("every sink is required for now, and batches wait for it; remove required: false")
+}
+
+/// `format`.
+pub(super) fn format(format: Format) -> Support {
+    match format {
+        Format::Raw => Yes,
+        Format::RawMeta | Format::Ocsf11 | Format::Ocsf15 | Format::Ocsf18 | Format::Ecs => {
+            No("use format: raw")
+        }
+    }
+}
+
+/// `encoding`.
+pub(super) fn encoding(encoding: Encoding) -> Support {
+    match encoding {
+        Encoding::Ndjson => Yes,
+        Encoding::Parquet => No("use encoding: ndjson"),
+    }
+}
+
+/// `filter`.
+pub(super) fn filter() -> Support {
+    No("every sink gets every event for now; remove filter")
+}
+
+/// `redact`.
+pub(super) fn redact() -> Support {
+    No("every sink sees every field for now; remove redact")
+}
+
+/// `findings: true`.
+pub(super) fn findings_in_sinks() -> Support {
+    No("findings go to the log and to trailhaul status; remove findings: true")
+}
+
+/// `originals: true`.
+pub(super) fn originals() -> Support {
+    No("no copies of the source objects are kept; remove originals: true")
+}
+
+/// `lifecycle`.
+pub(super) fn lifecycle() -> Support {
+    No("set the bucket's lifecycle by other means and remove lifecycle")
+}
+
+/// `type: kinesis`.
+pub(super) fn kinesis() -> Support {
+    No("this build has no Kinesis sink; use type: file or type: archive")
+}
