@@ -1,0 +1,89 @@
+//! A trailhaul configuration for a tree.
+//!
+//! In: an organization and where its tree lies. Out: YAML as text, for `trailhaul --config`. Only keys that
+//! the tree needs; everything else is left to its default.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::org::{Carries, Organization};
+
+/// What the configuration says beyond the organization.
+#[derive(Debug, Clone)]
+pub struct ConfigOptions<'a> {
+    /// The root of the tree; the state folder and the archive go beside its buckets.
+    pub root: &'a Path,
+    /// `integrity.mode`: `attest`, `hold` or `off`.
+    pub integrity: &'a str,
+    /// The memory limit, such as `256MiB`; `None` leaves the default.
+    pub memory: Option<&'a str>,
+    /// Saved answers of `ListPublicKeys`, one file per region, when digests were written.
+    pub public_keys: &'a [PathBuf],
+}
+
+/// The configuration that hauls the whole tree into `ROOT/archive`.
+pub fn config_yaml(organization: &Organization, options: &ConfigOptions<'_>) -> String {
+    let mut out = String::new();
+    let root = options.root.display();
+    // Writing to a String cannot fail.
+    let _ = write!(out, "organization:\n  id: {}\n  accounts:\n", organization.id);
+    for account in &organization.accounts {
+        let _ = writeln!(out, "    - \"{account}\"");
+    }
+    out.push_str("trails:\n");
+    let mut places = BTreeSet::new();
+    for trail in &organization.trails {
+        // Two trails may write to one place; to a hauler it is one.
+        if !places.insert((&trail.bucket, &trail.prefix)) {
+            continue;
+        }
+        let carries = match trail.carries {
+            Carries::Owner => "owner",
+            Carries::Organization => "organization",
+        };
+        let _ = writeln!(out, "  - name: {}", trail.bucket);
+        let _ = writeln!(out, "    bucket: file://{root}/buckets/{}", trail.bucket);
+        if !trail.prefix.is_empty() {
+            let _ = writeln!(out, "    prefix: {}", trail.prefix);
+        }
+        let _ = writeln!(out, "    owner: \"{}\"\n    carries: {carries}", trail.owner);
+    }
+    let _ = write!(out, "start: beginning\nintegrity:\n  mode: {}\n", options.integrity);
+    if !options.public_keys.is_empty() {
+        out.push_str("  public_keys:\n");
+    }
+    for file in options.public_keys {
+        let _ = writeln!(out, "    - {}", file.display());
+    }
+    let _ = write!(
+        out,
+        "sinks:\n  archive:\n    type: archive\n    bucket: file://{root}/archive\n    format: raw\n"
+    );
+    if let Some(memory) = options.memory {
+        let _ = write!(out, "limits:\n  memory: {memory}\n");
+    }
+    let _ = write!(out, "state:\n  path: {root}/state\nadmin:\n  listen: off\n");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::org::Options;
+
+    #[test]
+    fn every_trail_and_account_is_named() {
+        let organization = Organization::new(&Options { accounts: 7, ..Options::default() }).unwrap();
+        let options =
+            ConfigOptions { root: Path::new("/t"), integrity: "off", memory: None, public_keys: &[] };
+        let yaml = config_yaml(&organization, &options);
+        for trail in &organization.trails {
+            assert!(yaml.contains(&format!("bucket: file:///t/buckets/{}\n", trail.bucket)), "{yaml}");
+        }
+        for account in &organization.accounts {
+            assert!(yaml.contains(&format!("- \"{account}\"\n")), "{yaml}");
+        }
+        assert_eq!(yaml.matches("carries: organization").count(), 2);
+    }
+}
