@@ -19,6 +19,7 @@ pub mod like_aws;
 
 mod digests;
 mod folders;
+mod keys;
 mod logs;
 mod report;
 mod source;
@@ -27,6 +28,7 @@ mod verify;
 mod walk;
 
 pub use folders::{Folder, find_folders};
+pub use keys::{KeyFileError, load_key_file};
 pub use report::{ChainReport, Counts, Problem, Report, Totals, Weight};
 pub use source::{OpenError, Outlook, ReadFailure, Source, Sources};
 pub use text::write_text;

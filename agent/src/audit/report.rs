@@ -110,6 +110,9 @@ pub struct ChainReport {
     /// Everything up to here is vouched for, or explained by CloudTrail itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validated_until: Option<String>,
+    /// Where its survey starts, in seconds since the Unix epoch.
+    #[serde(skip)]
+    pub(super) surveyed_from: i64,
     /// Its digests.
     pub digests: Counts,
     /// The log files that its proven digests name.
@@ -131,6 +134,7 @@ impl ChainReport {
         Self {
             chain,
             validated_until: None,
+            surveyed_from: 0,
             digests: Counts::default(),
             logs: Counts::default(),
             covered_seconds: 0,
@@ -175,8 +179,9 @@ pub struct Totals {
 pub struct Report {
     /// Format version of this document.
     pub version: u32,
-    /// Start of the range.
-    pub from: String,
+    /// Start of the range; each chain's own where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// End of the range.
     pub until: String,
     /// Sums.
@@ -188,7 +193,12 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(from: i64, until: i64, chains: Vec<ChainReport>, problems: Vec<Problem>) -> Self {
+    pub(super) fn new(
+        from: Option<i64>,
+        until: i64,
+        chains: Vec<ChainReport>,
+        problems: Vec<Problem>,
+    ) -> Self {
         let mut totals = Totals { chains: chains.len() as u64, ..Totals::default() };
         for chain in &chains {
             totals.digests.add(chain.digests);
@@ -203,7 +213,7 @@ impl Report {
                 Weight::Note => {}
             }
         }
-        Self { version: 1, from: time(from), until: time(until), totals, chains, problems }
+        Self { version: 1, from: from.map(time), until: time(until), totals, chains, problems }
     }
 
     /// 1 with an integrity finding; else 69 when something could not be checked or there was nothing to

@@ -8,7 +8,8 @@ use super::report::{ChainReport, Counts, Problem, Report, Weight};
 pub fn write_text(report: &Report, notes: bool) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "Digests and log files delivered from {} to {}", report.from, report.until);
+    let from = report.from.as_deref().unwrap_or("the beginning");
+    let _ = writeln!(text, "Digests and log files delivered from {from} to {}", report.until);
     for chain in &report.chains {
         write_chain(&mut text, chain, notes);
     }

@@ -30,8 +30,8 @@ const MAX_NOT_COVERED: usize = 1_000;
 /// What to verify.
 #[derive(Debug, Clone)]
 pub struct VerifyRequest {
-    /// Start of the range, in seconds since the Unix epoch.
-    pub from: i64,
+    /// Start of the range, in seconds since the Unix epoch; `None` for the first digest of each chain.
+    pub from: Option<i64>,
     /// Its end; `None` for the present, or, of a copy, the newest digest that it holds.
     pub until: Option<i64>,
     /// The present.
@@ -123,12 +123,18 @@ impl Verification {
     pub async fn run(mut self, keys: KeyRing) -> Report {
         let until = self.until().await;
         let request = &self.request;
-        let scope =
-            Scope { from: request.from, until, now: request.now, grace: request.grace, stopped_at: None };
+        let scope = Scope {
+            from: request.from.unwrap_or_default(),
+            until,
+            now: request.now,
+            grace: request.grace,
+            stopped_at: None,
+        };
         let shared = Shared {
             sources: self.sources.clone(),
             keys: Arc::new(keys),
             scope,
+            whole: request.from.is_none(),
             max_log: request.max_log,
             permits: Semaphore::new(request.logs_at_once.max(1)),
             progress: Arc::clone(&self.progress),
@@ -153,27 +159,21 @@ impl Verification {
         if self.sources.iter().any(|source| source.outlook == Outlook::Live) {
             return self.request.now;
         }
-        let mut newest = self.request.from;
+        let from = self.request.from.unwrap_or_default();
+        let mut newest = from;
         for folder in self.folders.iter().filter(|folder| folder.digests) {
             let Some(source) = self.sources.iter().find(|source| source.bucket == folder.bucket) else {
                 continue;
             };
             // A listing that fails now fails again when the folder is walked, and is said then.
-            let listed = each_key(
-                &*source.store,
-                folder,
-                Family::Digest,
-                self.request.from,
-                self.request.now,
-                |key| {
-                    if let Ok(name) = DigestKey::parse(key)
-                        && name.kind == ChainKind::Normal
-                        && self.request.now >= name.end
-                    {
-                        newest = newest.max(name.end);
-                    }
-                },
-            );
+            let listed = each_key(&*source.store, folder, Family::Digest, from, self.request.now, |key| {
+                if let Ok(name) = DigestKey::parse(key)
+                    && name.kind == ChainKind::Normal
+                    && self.request.now >= name.end
+                {
+                    newest = newest.max(name.end);
+                }
+            });
             drop(listed.await);
         }
         newest
@@ -215,7 +215,8 @@ async fn walk_folder(
         }
     }
     if folder.logs && request.trails.is_empty() && problems.is_empty() && named.len() < MAX_NAMED {
-        problems.extend(not_covered(shared, folder, &named, !reports.is_empty()).await);
+        let from = reports.iter().map(|report| report.surveyed_from).min();
+        problems.extend(not_covered(shared, folder, &named, from).await);
     }
     shared.progress.folders_done.fetch_add(1, Ordering::Relaxed);
     (reports, problems)
@@ -223,13 +224,20 @@ async fn walk_folder(
 
 /// Log files of the range that no proven digest names. That alone accuses nobody: another trail without
 /// validation may write to the same place, and validation may have been off.
-async fn not_covered(shared: &Shared, folder: &Folder, named: &HashSet<u128>, digests: bool) -> Vec<Problem> {
+async fn not_covered(
+    shared: &Shared,
+    folder: &Folder,
+    named: &HashSet<u128>,
+    surveyed_from: Option<i64>,
+) -> Vec<Problem> {
     let scope = &shared.scope;
     let Some(source) = shared.sources.iter().find(|source| source.bucket == folder.bucket) else {
         return Vec::new();
     };
     // A digest names what was delivered in its hour; the stamp in a log's name may be some minutes off that.
-    let (from, until) = (scope.from + CADENCE, scope.until.min(scope.now - scope.grace) - CADENCE);
+    let digests = surveyed_from.is_some();
+    let from = surveyed_from.unwrap_or(scope.from);
+    let (from, until) = (from + CADENCE, scope.until.min(scope.now - scope.grace) - CADENCE);
     let (mut problems, mut beyond) = (Vec::new(), 0_u64);
     let listed = each_key(&*source.store, folder, Family::CloudTrail, from, until, |key| {
         if !is_log_within(key, from, until) || named.contains(&mark(key)) {

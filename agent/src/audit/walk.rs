@@ -36,6 +36,8 @@ pub(super) struct Shared {
     pub(super) sources: Sources,
     pub(super) keys: Arc<KeyRing>,
     pub(super) scope: Scope,
+    /// Whether each chain is surveyed from its own first digest on.
+    pub(super) whole: bool,
     pub(super) max_log: u64,
     /// Log files being read by all chains together: each holds a decoder and a piece.
     pub(super) permits: Semaphore,
@@ -232,9 +234,19 @@ impl Walk<'_> {
     }
 
     fn finish(mut self) -> ChainReport {
+        let mut scope = self.shared.scope;
+        if let Some(oldest) = self.chain.oldest().filter(|_| self.shared.whole) {
+            scope.from = oldest.start;
+            if let Some(previous) = &oldest.previous {
+                let (object, why) =
+                    (format!("s3://{}", previous.place), "the chain before this digest is not here");
+                self.report.push(Problem::object(Weight::Note, "digest", "chain-goes-on", object, why));
+            }
+        }
+        self.report.surveyed_from = scope.from;
         self.report_faults();
-        self.report_links();
-        self.report_intervals();
+        self.report_links(&scope);
+        self.report_intervals(&scope);
         self.report
             .problems
             .sort_by(|a, b| (b.weight, &a.from, &a.object).cmp(&(a.weight, &b.from, &b.object)));
@@ -267,8 +279,7 @@ impl Walk<'_> {
         }
     }
 
-    fn report_links(&mut self) {
-        let scope = &self.shared.scope;
+    fn report_links(&mut self, scope: &Scope) {
         let within = |place: &&Place| {
             DigestKey::parse(&place.key)
                 .is_ok_and(|name| name.end > scope.from && name.end <= scope.until + CADENCE)
@@ -298,8 +309,8 @@ impl Walk<'_> {
         }
     }
 
-    fn report_intervals(&mut self) {
-        let survey = self.chain.survey(&self.report.chain, &self.shared.scope);
+    fn report_intervals(&mut self, scope: &Scope) {
+        let survey = self.chain.survey(&self.report.chain, scope);
         let mut open_from = None;
         for interval in survey.intervals {
             let (from, to) = (interval.from, interval.to);
@@ -335,8 +346,8 @@ impl Walk<'_> {
             problem.object = problem.object.filter(|object| !object.is_empty());
             self.report.push(problem);
         }
-        let until = open_from.unwrap_or(self.shared.scope.until);
-        self.report.validated_until = (until > self.shared.scope.from).then(|| time(until));
+        let until = open_from.unwrap_or(scope.until);
+        self.report.validated_until = (until > scope.from).then(|| time(until));
     }
 }
 

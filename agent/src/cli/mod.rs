@@ -9,6 +9,7 @@ mod completions;
 mod exit;
 mod output;
 mod schema;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -89,6 +90,7 @@ pub enum LogForm {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    Verify(verify::Args),
     Schema(schema::Args),
     Completions(completions::Args),
 }
@@ -114,6 +116,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let code = match &cli.command {
         Command::Check(args) => check::run(args, &cli.global, &mut output),
+        Command::Verify(args) => verify::run(args, &cli.global, &mut output),
         Command::Schema(args) => schema::run(args, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),
     };

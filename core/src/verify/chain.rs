@@ -251,6 +251,11 @@ impl Chain {
         self.nodes.iter().rev().find(|(_, node)| node.is_trusted()).map(|(id, _)| id.0)
     }
 
+    /// The oldest trusted digest.
+    pub fn oldest(&self) -> Option<&Link> {
+        self.nodes.values().find(|node| node.is_trusted()).map(|node| &node.link)
+    }
+
     /// Judges a digest by its successor, then its predecessor by it, and on down the chain for as long as
     /// that changes whether a digest is trusted.
     fn settle(&mut self, id: NodeId, events: &mut Vec<ChainEvent>) {
