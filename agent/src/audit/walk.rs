@@ -1,15 +1,19 @@
 //! One chain from its oldest digest to its newest.
 //!
-//! In: the keys of its digests in order. Out: a [`ChainReport`]. Digests are read a few ahead; each is
-//! examined on the CPU pool and handed to the chain in order; the logs of proven ones are checked meanwhile.
-//! Digests that only a successor proves have their logs checked at the end, when it is known which they are.
-//! Held at a time: a few digests, the log entries of one, and what the chain keeps of each.
+//! In: the keys of its digests in order. Out: a [`ChainReport`]. A few digests and a few logs are read at
+//! once; digests are examined on the CPU pool and handed to the chain as they come, which takes them in any
+//! order; the logs of proven ones are checked meanwhile. Digests that only a successor proves have their
+//! logs checked at the end, when it is known which they are. Held at a time: a few digests, the log entries
+//! of a few, and what the chain keeps of each.
+//!
+//! All reads of a chain are in one set that is polled as a whole: one left unpolled could hold a place in
+//! the CPU pool's queue that the others wait for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use futures::stream::{self, FuturesUnordered, StreamExt};
+use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Semaphore;
 use trailhaul_core::model::LogKey;
 use trailhaul_core::verify::{
@@ -57,19 +61,22 @@ pub(super) async fn walk_chain(
         source,
         chain: Chain::new(),
         faults: BTreeMap::new(),
+        unread: keys.into(),
+        reading: 0,
         queue: VecDeque::new(),
         running: FuturesUnordered::new(),
         report: ChainReport::new(id),
         named,
     };
-    let mut digests =
-        stream::iter(keys).map(|key| read_digest(shared, source, key)).buffered(DIGESTS_AHEAD).boxed();
     loop {
-        walk.start_logs();
-        tokio::select! {
-            Some(log) = walk.running.next() => walk.note_log(log),
-            Some(digest) = digests.next(), if walk.queue.is_empty() => walk.take(digest),
-            else => break,
+        walk.start();
+        match walk.running.next().await {
+            Some(Done::Log(log)) => walk.note_log(log),
+            Some(Done::Digest(digest)) => {
+                walk.reading -= 1;
+                walk.take(digest);
+            }
+            None => break,
         }
     }
     walk.check_vouched().await;
@@ -81,10 +88,19 @@ struct Walk<'a> {
     source: &'a Source,
     chain: Chain,
     faults: BTreeMap<Place, Fault>,
+    unread: VecDeque<String>,
+    /// Digests among those that are running.
+    reading: usize,
     queue: VecDeque<LogJob>,
-    running: FuturesUnordered<BoxFuture<'a, CheckedLog>>,
+    running: FuturesUnordered<BoxFuture<'a, Done>>,
     report: ChainReport,
     named: &'a mut (dyn FnMut(&str) + Send),
+}
+
+/// What ends a read.
+enum Done {
+    Digest(ReadDigest),
+    Log(CheckedLog),
 }
 
 /// A digest that its own signature does not prove.
@@ -194,16 +210,22 @@ impl Walk<'_> {
         }
     }
 
-    fn start_logs(&mut self) {
-        while self.running.len() < LOGS_AHEAD {
-            let Some(job) = self.queue.pop_front() else { return };
-            let (shared, source) = (self.shared, self.source);
+    /// Starts what may run: logs first, so that few of them wait; no digest while the queue is long.
+    fn start(&mut self) {
+        let (shared, source) = (self.shared, self.source);
+        while self.running.len() - self.reading < LOGS_AHEAD {
+            let Some(job) = self.queue.pop_front() else { break };
             self.running.push(Box::pin(async move {
                 // Never closed: a permit always comes.
                 let _permit = shared.permits.acquire().await.ok();
                 let LogJob { log, key, named_by } = job;
-                check_log(&shared.sources, source, log, key, &named_by, shared.max_log).await
+                Done::Log(check_log(&shared.sources, source, log, key, &named_by, shared.max_log).await)
             }));
+        }
+        while self.reading < DIGESTS_AHEAD && self.queue.is_empty() {
+            let Some(key) = self.unread.pop_front() else { break };
+            self.reading += 1;
+            self.running.push(Box::pin(async move { Done::Digest(read_digest(shared, source, key).await) }));
         }
     }
 
@@ -225,8 +247,8 @@ impl Walk<'_> {
                 self.enqueue(&key, &place, examined.logs);
             }
             while !self.queue.is_empty() || !self.running.is_empty() {
-                self.start_logs();
-                if let Some(log) = self.running.next().await {
+                self.start();
+                if let Some(Done::Log(log)) = self.running.next().await {
                     self.note_log(log);
                 }
             }
