@@ -79,7 +79,7 @@ def flip_digest(org):
 
 def edit_digest(org):
     digest = _a_digest(org)
-    document = dict(digest["document"], logFiles=[])
+    document = dict(digest["document"], logFiles=[], edited=True)
     put(org.root, digest["bucket"], digest["key"], gzip.compress(json.dumps(document).encode()))
 
 
@@ -152,7 +152,7 @@ def unknown_key(org):
 def replace(org):
     """A digest with other content, signed with the right key: another object in the same place."""
     digest = _a_digest(org)
-    document = dict(digest["document"], logFiles=[])
+    document = dict(digest["document"], logFiles=[], edited=True)
     org.store(document, digest["end"], digest["backfill"], digest["signer"])
 
 

@@ -3,26 +3,23 @@
 //! In: sources and a request; once the regions are known, the keys. Out: a [`Report`]. A few folders are
 //! walked at once, and the log files being read are bounded over all of them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::stream::{self, StreamExt};
 use tokio::sync::Semaphore;
 use trailhaul_core::model::{AccountId, Family};
-use trailhaul_core::verify::{CADENCE, ChainKind, DigestKey, KeyRing, Scope, Sha256};
+use trailhaul_core::verify::{CADENCE, ChainKind, DigestKey, KeyRing, Previous, Scope};
 
 use super::digests::{each_key, is_log_within, list_digests};
 use super::folders::{Folder, find_folders};
 use super::report::{ChainReport, Problem, Report, Weight};
 use super::source::{Outlook, Sources};
-use super::walk::{Shared, walk_chain};
+use super::walk::{MAX_NAMED, Shared, Walk, mark, walk_chain};
 
-/// Folders that are walked at once.
-const FOLDERS_AT_ONCE: usize = 8;
-
-/// Log files per folder whose names are remembered to tell which ones no digest names: 16 bytes each.
-const MAX_NAMED: usize = 2_000_000;
+/// Accounts and regions that are walked at once.
+const GROUPS_AT_ONCE: usize = 8;
 
 /// How many log files that no digest names are listed per folder.
 const MAX_NOT_COVERED: usize = 1_000;
@@ -141,10 +138,12 @@ impl Verification {
             permits: Semaphore::new(request.logs_at_once.max(1)),
             progress: Arc::clone(&self.progress),
         };
-        let folders = std::mem::take(&mut self.folders);
-        let mut walks = stream::iter(&folders)
-            .map(|folder| walk_folder(&shared, request, folder))
-            .buffered(FOLDERS_AT_ONCE);
+        let mut groups: BTreeMap<(AccountId, &str), Vec<&Folder>> = BTreeMap::new();
+        for folder in &self.folders {
+            groups.entry((folder.account, &folder.region)).or_default().push(folder);
+        }
+        let walks = stream::iter(groups.values());
+        let mut walks = walks.map(|folders| walk_group(&shared, request, folders)).buffered(GROUPS_AT_ONCE);
         let (mut chains, mut problems) = (Vec::new(), std::mem::take(&mut self.problems));
         while let Some(mut walked) = walks.next().await {
             chains.append(&mut walked.0);
@@ -187,41 +186,87 @@ fn wanted(request: &VerifyRequest, folder: &Folder) -> bool {
         && (request.regions.is_empty() || request.regions.contains(&folder.region))
 }
 
-async fn walk_folder(
+/// Walks the folders of one account and region. A trail may have moved from one to another of them, so their
+/// chains are judged together.
+async fn walk_group(
     shared: &Shared,
     request: &VerifyRequest,
-    folder: &Folder,
+    folders: &[&Folder],
 ) -> (Vec<ChainReport>, Vec<Problem>) {
-    let (mut reports, mut problems) = (Vec::new(), Vec::new());
-    let Some(source) = shared.sources.iter().find(|source| source.bucket == folder.bucket) else {
-        return (reports, problems);
-    };
-    let mut named = HashSet::new();
-    match list_digests(&*source.store, folder, shared.scope.from, shared.scope.until).await {
-        Ok(chains) => {
-            for (id, keys) in chains {
-                if request.trails.is_empty() || request.trails.contains(&id.trail) {
-                    let mut note = |key: &str| {
-                        if named.len() < MAX_NAMED {
-                            named.insert(mark(key));
-                        }
-                    };
-                    reports.push(walk_chain(shared, source, id, keys, &mut note).await);
+    let (mut walks, mut problems, mut unlisted) = (Vec::new(), Vec::new(), Vec::new());
+    for folder in folders {
+        let Some(source) = shared.sources.iter().find(|source| source.bucket == folder.bucket) else {
+            continue;
+        };
+        match list_digests(&*source.store, folder, shared.scope.from, shared.scope.until).await {
+            Ok(chains) => {
+                for (id, keys) in chains {
+                    if request.trails.is_empty() || request.trails.contains(&id.trail) {
+                        walks.push(walk_chain(shared, source, id, keys).await);
+                    }
                 }
             }
-        }
-        Err(error) => {
-            let place = format!("s3://{}/{}", folder.bucket, folder.path(Family::Digest));
-            let why = error.to_string();
-            problems.push(Problem::object(Weight::Unknown, "folder", "unreadable", place, why));
+            Err(error) => {
+                unlisted.push(*folder);
+                let place = format!("s3://{}/{}", folder.bucket, folder.path(Family::Digest));
+                let why = error.to_string();
+                problems.push(Problem::object(Weight::Unknown, "folder", "unreadable", place, why));
+            }
         }
     }
-    if folder.logs && request.trails.is_empty() && problems.is_empty() && named.len() < MAX_NAMED {
-        let from = reports.iter().map(|report| report.surveyed_from).min();
+    let moves = link_moves(&mut walks);
+    let mut named = HashSet::new();
+    let mut whole = request.trails.is_empty();
+    let mut reports = Vec::new();
+    for (walk, (moved_at, arrived)) in walks.into_iter().zip(moves) {
+        whole &= walk.named.len() < MAX_NAMED;
+        named.extend(&walk.named);
+        reports.push(walk.finish(moved_at, arrived));
+    }
+    for folder in folders.iter().filter(|folder| folder.logs && whole && !unlisted.contains(folder)) {
+        let of_folder = reports.iter().filter(|report| report.chain.bucket == folder.bucket);
+        let from = of_folder.map(|report| report.surveyed_from).min();
         problems.extend(not_covered(shared, folder, &named, from).await);
     }
-    shared.progress.folders_done.fetch_add(1, Ordering::Relaxed);
+    shared.progress.folders_done.fetch_add(folders.len() as u64, Ordering::Relaxed);
     (reports, problems)
+}
+
+/// For each chain: when it went on in another bucket or folder, and whether the digest that it came from is
+/// where it should be.
+fn link_moves(walks: &mut [Walk<'_>]) -> Vec<(Option<i64>, Option<bool>)> {
+    let mut moves = vec![(None, None); walks.len()];
+    for to in 0..walks.len() {
+        let arrivals: Vec<(i64, Previous)> = walks.get(to).map_or_else(Vec::new, |walk| {
+            walk.chain.arrivals().map(|(link, previous)| (link.start, previous.clone())).collect()
+        });
+        for (start, previous) in arrivals {
+            let holds = |walk: &Walk<'_>| {
+                let same = walk.chain.oldest().is_some_and(|link| link.place.bucket == previous.place.bucket);
+                let name = DigestKey::parse(&previous.place.key).ok();
+                name.is_some_and(|name| {
+                    let there = name.chain(&walk.report.chain.bucket);
+                    let (mine, here) =
+                        (&walk.report.chain, walk.report.chain.bucket == previous.place.bucket);
+                    (same || here)
+                        && (&there.trail, there.kind, &there.home_region)
+                            == (&mine.trail, mine.kind, &mine.home_region)
+                })
+            };
+            let Some(from) = (0..walks.len()).find(|at| *at != to && walks.get(*at).is_some_and(holds))
+            else {
+                continue;
+            };
+            let attested = walks.get_mut(from).is_some_and(|walk| walk.chain.attest(&previous));
+            if let Some((moved_at, _)) = moves.get_mut(from) {
+                *moved_at = Some(moved_at.map_or(start, |at: i64| at.max(start)));
+            }
+            if let Some((_, arrived)) = moves.get_mut(to) {
+                *arrived = Some(arrived.unwrap_or(true) && attested);
+            }
+        }
+    }
+    moves
 }
 
 /// Log files of the range that no proven digest names. That alone accuses nobody: another trail without
@@ -261,11 +306,4 @@ async fn not_covered(
         problems.push(Problem::object(Weight::Note, "folder", "not-covered", place, why));
     }
     problems
-}
-
-/// A short mark of a key, for a set of many.
-fn mark(key: &str) -> u128 {
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(Sha256::of(key.as_bytes()).0.first_chunk::<16>().unwrap_or(&[0; 16]));
-    u128::from_be_bytes(bytes)
 }

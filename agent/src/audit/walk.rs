@@ -9,7 +9,7 @@
 //! All reads of a chain are in one set that is polled as a whole: one left unpolled could hold a place in
 //! the CPU pool's queue that the others wait for.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use trailhaul_core::model::LogKey;
 use trailhaul_core::verify::{
     CADENCE, Chain, ChainId, Class, Coverage, DigestFault, DigestKey, DigestLog, Examined, Expected, KeyRing,
-    Place, Scope, Seen, SignatureMetadata, StoredDigest, examine,
+    Place, Scope, Seen, Sha256, SignatureMetadata, StoredDigest, examine,
 };
 
 use super::logs::{CheckedLog, check_log};
@@ -31,6 +31,9 @@ const DIGESTS_AHEAD: usize = 8;
 
 /// Log files of one chain that are read at once, if the permits of all chains allow.
 const LOGS_AHEAD: usize = 16;
+
+/// Log files of one chain whose names are remembered to tell which ones no digest names: 16 bytes each.
+pub(super) const MAX_NAMED: usize = 2_000_000;
 
 /// The most stored bytes of a digest; inflated they have a cap of their own.
 const MAX_STORED: u64 = 32 * 1024 * 1024;
@@ -48,14 +51,13 @@ pub(super) struct Shared {
     pub(super) progress: Arc<Progress>,
 }
 
-/// Walks a chain. `named` is called with the key, in the source, of each log file that a proven digest names.
-pub(super) async fn walk_chain(
-    shared: &Shared,
-    source: &Source,
+/// Walks a chain; what is left is to judge it, when its neighbours are known.
+pub(super) async fn walk_chain<'a>(
+    shared: &'a Shared,
+    source: &'a Source,
     id: ChainId,
     keys: Vec<String>,
-    named: &mut (dyn FnMut(&str) + Send),
-) -> ChainReport {
+) -> Walk<'a> {
     let mut walk = Walk {
         shared,
         source,
@@ -66,7 +68,7 @@ pub(super) async fn walk_chain(
         queue: VecDeque::new(),
         running: FuturesUnordered::new(),
         report: ChainReport::new(id),
-        named,
+        named: HashSet::new(),
     };
     loop {
         walk.start();
@@ -80,21 +82,23 @@ pub(super) async fn walk_chain(
         }
     }
     walk.check_vouched().await;
-    walk.finish()
+    walk
 }
 
-struct Walk<'a> {
+/// A chain that is being walked, or has been.
+pub(super) struct Walk<'a> {
     shared: &'a Shared,
     source: &'a Source,
-    chain: Chain,
+    pub(super) chain: Chain,
     faults: BTreeMap<Place, Fault>,
     unread: VecDeque<String>,
     /// Digests among those that are running.
     reading: usize,
     queue: VecDeque<LogJob>,
     running: FuturesUnordered<BoxFuture<'a, Done>>,
-    report: ChainReport,
-    named: &'a mut (dyn FnMut(&str) + Send),
+    pub(super) report: ChainReport,
+    /// Marks of the log files that proven digests name, at most [`MAX_NAMED`].
+    pub(super) named: HashSet<u128>,
 }
 
 /// What ends a read.
@@ -205,7 +209,9 @@ impl Walk<'_> {
         let named_by: Arc<str> = format!("s3://{place}").into();
         for log in logs {
             let key = key_in_copy(key, &place.key, &log.key);
-            (self.named)(&key);
+            if self.named.len() < MAX_NAMED {
+                self.named.insert(mark(&key));
+            }
             self.queue.push_back(LogJob { log, key, named_by: Arc::clone(&named_by) });
         }
     }
@@ -255,8 +261,10 @@ impl Walk<'_> {
         }
     }
 
-    fn finish(mut self) -> ChainReport {
-        let mut scope = self.shared.scope;
+    /// Judges the chain. `moved_at`: when another bucket or folder took over, if one did; `arrived`: where
+    /// that is known, whether the digest that this chain came from is there and the one that it names.
+    pub(super) fn finish(mut self, moved_at: Option<i64>, arrived: Option<bool>) -> ChainReport {
+        let mut scope = Scope { stopped_at: moved_at, ..self.shared.scope };
         if let Some(oldest) = self.chain.oldest().filter(|_| self.shared.whole) {
             scope.from = oldest.start;
             if let Some(previous) = &oldest.previous {
@@ -268,7 +276,7 @@ impl Walk<'_> {
         self.report.surveyed_from = scope.from;
         self.report_faults();
         self.report_links(&scope);
-        self.report_intervals(&scope);
+        self.report_intervals(&scope, arrived);
         self.report
             .problems
             .sort_by(|a, b| (b.weight, &a.from, &a.object).cmp(&(a.weight, &b.from, &b.object)));
@@ -331,7 +339,7 @@ impl Walk<'_> {
         }
     }
 
-    fn report_intervals(&mut self, scope: &Scope) {
+    fn report_intervals(&mut self, scope: &Scope, arrived: Option<bool>) {
         let survey = self.chain.survey(&self.report.chain, scope);
         let mut open_from = None;
         for interval in survey.intervals {
@@ -347,11 +355,13 @@ impl Walk<'_> {
                     (Weight::Note, next, "no digests: the trail was stopped or validation was off")
                 }
                 Coverage::Pending => (Weight::Note, None, "digests may still come"),
-                Coverage::Elsewhere(place) => {
-                    let read = self.shared.sources.iter().any(|source| source.bucket == place.bucket);
-                    let weight = if read { Weight::Note } else { Weight::Unknown };
-                    (weight, Some(place), "the chain goes on in another bucket")
-                }
+                Coverage::Elsewhere(place) => match arrived {
+                    Some(true) => (Weight::Note, Some(place), "the trail came from another bucket or folder"),
+                    Some(false) => {
+                        (Weight::Note, Some(place), "the digest before, in another place, is not there")
+                    }
+                    None => (Weight::Unknown, Some(place), "the chain goes on in another bucket or folder"),
+                },
                 Coverage::Unproven(place) => {
                     (Weight::Note, Some(place), "not vouched for: the digest here proves nothing")
                 }
@@ -360,7 +370,8 @@ impl Walk<'_> {
                     (Weight::Finding, Some(place), "the digest of this hour is missing")
                 }
             };
-            if !matches!(outcome, "not-started" | "gap-trail-stopped") {
+            let explained = outcome == "other-bucket" && arrived == Some(true);
+            if !explained && !matches!(outcome, "not-started" | "gap-trail-stopped") {
                 open_from.get_or_insert(from);
             }
             let object = object.map_or(String::new(), |place| format!("s3://{place}"));
@@ -386,6 +397,12 @@ fn key_in_copy(found: &str, claimed: &str, log: &str) -> String {
         Some(rest) => format!("{here}/{rest}"),
         None => log.to_owned(),
     }
+}
+
+/// A short mark of a key, for a set of many.
+pub(super) fn mark(key: &str) -> u128 {
+    let bytes = Sha256::of(key.as_bytes()).0;
+    u128::from_be_bytes(*bytes.first_chunk().unwrap_or(&[0; 16]))
 }
 
 fn describe(failure: &ReadFailure) -> (&'static str, String) {

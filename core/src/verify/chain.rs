@@ -53,6 +53,14 @@ pub struct Previous {
     pub signature: Option<Sha256>,
 }
 
+impl Previous {
+    /// Whether the predecessor belongs to another folder or bucket than `link` itself: the trail was moved.
+    pub fn lies_elsewhere(&self, link: &Link) -> bool {
+        let chain = |place: &Place| DigestKey::parse(&place.key).ok().map(|key| key.chain(&place.bucket));
+        chain(&self.place) != chain(&link.place)
+    }
+}
+
 /// A digest, as far as a chain needs it. Times are seconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
@@ -249,6 +257,27 @@ impl Chain {
     /// The end of the newest hour that a trusted digest covers.
     pub fn newest(&self) -> Option<i64> {
         self.nodes.iter().rev().find(|(_, node)| node.is_trusted()).map(|(id, _)| id.0)
+    }
+
+    /// Trusted digests whose predecessor lies in another bucket or folder, with what they state of it.
+    pub fn arrivals(&self) -> impl Iterator<Item = (&Link, &Previous)> {
+        let trusted = self.nodes.values().filter(|node| node.is_trusted());
+        let linked = trusted.filter_map(|node| Some((&node.link, node.link.previous.as_ref()?)));
+        linked.filter(|(link, previous)| previous.lies_elsewhere(link))
+    }
+
+    /// Takes what a trusted digest of another folder or bucket states of one of this chain: whether there is
+    /// such a digest here, trusted and the same. One that is not the same counts as replaced from now on.
+    pub fn attest(&mut self, stated: &Previous) -> bool {
+        let Ok(name) = DigestKey::parse(&stated.place.key) else { return false };
+        let Some(node) = self.nodes.get_mut(&(name.end, stated.place.key.clone())) else { return false };
+        if node.link.place.bucket != stated.place.bucket {
+            return false;
+        }
+        if node.compare(stated) == Judged::Replaced {
+            node.judged = Judged::Replaced;
+        }
+        node.is_trusted()
     }
 
     /// The oldest trusted digest.

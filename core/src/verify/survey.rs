@@ -113,7 +113,7 @@ impl Chain {
                 continue;
             }
             let place = previous.place.clone();
-            let coverage = if place.bucket != node.link.place.bucket {
+            let coverage = if previous.lies_elsewhere(&node.link) {
                 Coverage::Elsewhere(place)
             } else if node.link.end + scope.grace > scope.now {
                 Coverage::Pending
@@ -194,7 +194,7 @@ impl Surveyor<'_> {
             Some(previous) if before.is_some_and(|before| before.place == previous.place) => {
                 self.stopped(from, to, link);
             }
-            Some(previous) if previous.place.bucket != link.place.bucket => {
+            Some(previous) if previous.lies_elsewhere(link) => {
                 self.push(from, to, Coverage::Elsewhere(previous.place.clone()));
             }
             Some(previous) if self.chain.trusts(&previous.place) => {
