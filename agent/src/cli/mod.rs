@@ -90,7 +90,7 @@ pub enum LogForm {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
     Schema(schema::Args),
     Completions(completions::Args),
 }
