@@ -1,5 +1,7 @@
 //! `verify` over simulated organizations: untouched, tampered with, and partly unreadable.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails; its helpers are tests too")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
