@@ -13,6 +13,7 @@ mod output;
 mod run;
 mod schema;
 mod status;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -95,6 +96,7 @@ enum Command {
     Check(check::Args),
     Status(status::Args),
     Normalize(normalize::Args),
+    Verify(Box<verify::Args>),
     Schema(schema::Args),
     Completions(completions::Args),
 }
@@ -123,6 +125,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(args) => status::run(args, &cli.global, &mut output),
         Command::Check(args) => check::run(args, &cli.global, &mut output),
         Command::Normalize(args) => normalize::run(args, &mut output),
+        Command::Verify(args) => verify::run(args, &cli.global, &mut output),
         Command::Schema(args) => schema::run(args, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),
     };
