@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use trailhaul_core::verify::KeyRing;
 
-use super::super::{ExitCode, Global, Output, check};
+use super::super::load::load;
+use super::super::{ExitCode, Global, Output};
 use super::Args;
 use crate::audit::{Outlook, Source, Sources, load_key_file};
 use crate::config::Place;
@@ -64,10 +65,7 @@ pub(super) fn prepare(
 /// The buckets and key files: of the command line, else of the configuration.
 fn places(args: &Args, global: &Global, output: &mut Output) -> Result<(Vec<Place>, Vec<PathBuf>), ExitCode> {
     if args.bucket.is_empty() {
-        let config = super::super::load(global).map_err(|problems| {
-            check::report(&problems, output);
-            ExitCode::Configuration
-        })?;
+        let config = load(global, output)?;
         let mut places: Vec<Place> = Vec::new();
         for trail in config.trails.listed() {
             if !places.iter().any(|place| place.bucket() == trail.place.bucket()) {
