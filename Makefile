@@ -42,16 +42,16 @@ $(DENY):
 bench: ## Measure what the stages and the whole pipeline cost (minutes)
 	$(CARGO) build --release --locked --bins
 	'$(TARGET)/release/trailhaul-bench'
-	'$(TARGET)/release/trailhaul-bench' pipeline --programs '$(TARGET)/release'
+	'$(TARGET)/release/trailhaul-bench' pipeline
 
 bench-smoke: ## Run every benchmark once over little data, not optimized: do they still work?
 	$(CARGO) build --locked --bins
 	'$(TARGET)/debug/trailhaul-bench' --rounds 1 --megabytes 4
-	'$(TARGET)/debug/trailhaul-bench' pipeline --programs '$(TARGET)/debug' --rounds 1 --megabytes 4
+	'$(TARGET)/debug/trailhaul-bench' pipeline --rounds 1 --megabytes 4
 
 memory: ## Measure the peak memory of a run with limits.memory 64MiB, and hold it against its bound
 	$(CARGO) build --release --locked --bins
-	'$(TARGET)/release/trailhaul-memory' --programs '$(TARGET)/release' --folder '$(TARGET)/memory'
+	'$(TARGET)/release/trailhaul-bench' memory
 
 # ---- over AWS and emulators of it: demo-aws, emulators
 

@@ -70,6 +70,6 @@ echo "   files in the archive: $before before, $(files demo/archive) after"
 
 step "compare the archive with the truth, byte for byte"
 say "simorg compare --truth demo/truth.ndjson --archive demo/archive"
-"$simorg" compare --truth demo/truth.ndjson --archive demo/archive | sed 's/^/   /'
+expect 0 "$simorg" compare --truth demo/truth.ndjson --archive demo/archive
 echo
 echo "Everything is below ./demo. To go on: README.md."
