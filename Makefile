@@ -31,7 +31,7 @@ lint: ## Check formatting, lints, the rules between folders, and wording
 	$(CARGO) test --locked --package trailhaul --test architecture --test wording
 
 deny: $(DENY) ## Check licenses, sources and bans of all dependencies
-	$(DENY) --locked --all-features check bans licenses sources
+	$(DENY) --locked --all-features check --hide-inclusion-graph bans licenses sources
 
 $(DENY):
 	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
