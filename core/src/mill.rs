@@ -6,8 +6,14 @@
 //!
 //! Who decides what is kept (duplicates, filters) is not known here. Failure: an [`EncodeError`].
 
+mod output;
+mod rendered;
+
 use crate::decode::Chunk;
 use crate::encode::{EncodeError, FrameEncoder};
+
+pub use output::MillOutput;
+pub use rendered::{Rendered, RenderedOutput, Routed, route};
 
 /// One frame of an output.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

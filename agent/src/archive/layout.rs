@@ -40,6 +40,11 @@ impl Layout {
         format!("{}quarantine/{partition}{batch}.ndjson", self.prefix)
     }
 
+    /// `quarantine/refused/SINK/`: pointers to records that a sink cannot take.
+    pub fn refused(&self, sink: &str, partition: &str, batch: BatchId) -> String {
+        format!("{}quarantine/refused/{sink}/{partition}{batch}.ndjson", self.prefix)
+    }
+
     /// Where batches upload to: every unfinished upload of ours lies below one of these.
     pub fn upload_folders(&self) -> [String; 3] {
         ["data/", "index/", "quarantine/"].map(|folder| format!("{}{folder}", self.prefix))

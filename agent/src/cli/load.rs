@@ -18,7 +18,8 @@ pub(super) fn load(global: &Global, output: &mut Output) -> Result<Config, ExitC
     })
 }
 
-fn read(global: &Global) -> Result<Config, Problems> {
+/// Loads the configuration, or gives its problems back.
+pub(super) fn read(global: &Global) -> Result<Config, Problems> {
     let mut variables = Vec::new();
     for (name, value) in std::env::vars_os() {
         let Ok(name) = name.into_string() else { continue };

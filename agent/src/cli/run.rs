@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &mut Output) -> ExitCode
             return ExitCode::Internal;
         }
     };
-    let code = runtime.block_on(haul(&config, options, output));
+    let code = runtime.block_on(serve(config, options, global, output));
     // What hangs in a blocking call must not keep a process alive that has been told to stop.
     runtime.shutdown_background();
     code
@@ -57,25 +57,63 @@ const RUNTIME_THREADS: usize = 4;
 /// Threads for blocking file calls, each with a stack and at most one piece of a file.
 const BLOCKING_THREADS: usize = 16;
 
-async fn haul(config: &Config, options: RunOptions, output: &mut Output) -> ExitCode {
-    let shutdown = Shutdown::new(config.limits.shutdown_grace);
-    let signals = match Signals::install() {
-        Ok(signals) => signals,
-        Err(error) => {
-            output.trouble(&format!("cannot listen to signals: {error}"));
-            return ExitCode::Internal;
+/// Runs, and runs again with each new configuration that a SIGHUP brings.
+async fn serve(mut config: Config, options: RunOptions, global: &Global, output: &mut Output) -> ExitCode {
+    loop {
+        let shutdown = Shutdown::new(config.limits.shutdown_grace);
+        let signals = match Signals::install() {
+            Ok(signals) => signals,
+            Err(error) => {
+                output.trouble(&format!("cannot listen to signals: {error}"));
+                return ExitCode::Internal;
+            }
+        };
+        let mut reloads = signals.reloads();
+        let opener = Box::new(FolderOpener::new(&config));
+        let result = {
+            let hauling = haul::run(&config, options, opener, Arc::new(SystemClock), shutdown.clone());
+            let mut hauling = std::pin::pin!(hauling);
+            let mut obeying = std::pin::pin!(signals.obey(shutdown.clone()));
+            let mut next = None;
+            let result = loop {
+                tokio::select! {
+                    result = &mut hauling => break result,
+                    () = &mut obeying => {}
+                    () = reloads.next(), if !options.once && next.is_none() => {
+                        next = reload(global);
+                        if next.is_some() {
+                            shutdown.stop();
+                        }
+                    }
+                }
+            };
+            (result, next)
+        };
+        match result {
+            (Ok(summary), Some(next)) if summary.ended < Ended::Unreachable => {
+                tracing::info!(objects = summary.counts.total().objects, "go on with the new configuration");
+                config = next;
+            }
+            (result, _) => return conclude(result, output),
         }
-    };
-    let obeying = signals.obey(shutdown.clone());
-    let opener = Box::new(FolderOpener::new(config));
-    let hauling = haul::run(config, options, opener, Arc::new(SystemClock), shutdown);
-    let result = tokio::select! {
-        result = hauling => result,
-        () = obeying => {
-            output.trouble("stopped at once, by a second signal; what was begun is settled by the next start");
-            return ExitCode::Unreachable;
+    }
+}
+
+/// The configuration as it stands in the file now; a bad one is logged, and the old one stays in force.
+fn reload(global: &Global) -> Option<Config> {
+    match super::load::read(global) {
+        Ok(config) => Some(config),
+        Err(problems) => {
+            for problem in problems.list() {
+                tracing::error!(key = problem.key, problem = problem.message, "refuse the new configuration");
+            }
+            tracing::error!("keep the old configuration");
+            None
         }
-    };
+    }
+}
+
+fn conclude(result: Result<haul::Summary, RunError>, output: &mut Output) -> ExitCode {
     match result {
         Ok(summary) => {
             if output.is_json() {
@@ -121,7 +159,9 @@ fn code_of(error: &RunError) -> ExitCode {
             StartError::Genesis(crate::archive::GenesisError::Store(_)) | StartError::Store(_) => {
                 ExitCode::Unreachable
             }
-            StartError::Genesis(_) | StartError::OtherArchive { .. } => ExitCode::Configuration,
+            StartError::Genesis(_) | StartError::OtherArchive { .. } | StartError::Sink { .. } => {
+                ExitCode::Configuration
+            }
             StartError::Recover(haul::RecoverError::Owned { .. }) => ExitCode::Configuration,
             StartError::Recover(_) => ExitCode::Unreachable,
             StartError::Ledger(error) => ledger_code(error),

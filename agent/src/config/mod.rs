@@ -140,6 +140,13 @@ impl Config {
         Self::parse(text, base, &|_| None, &[], Features::Built).map_err(|found| Problems::new(name, found))
     }
 
+    /// Parses a configuration that may ask for everything, also for what this build lacks.
+    #[cfg(test)]
+    pub(crate) fn parse_every(text: &str) -> Self {
+        Self::parse(text, Path::new("/"), &|_| None, &[], Features::Every).unwrap()
+    }
+
+    /// Parses a configuration's text; relative paths start at `base`.
     fn parse(
         text: &str,
         base: &Path,

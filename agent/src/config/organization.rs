@@ -61,7 +61,8 @@ pub struct Role {
     pub target: RoleTarget,
     /// The external id that the role's trust policy asks for.
     pub external_id: Option<Secret>,
-    /// The session name that CloudTrail will show (2 to 64 of `[\w+=,.@-]`, STS AssumeRole).
+    /// The session name that CloudTrail will show (2 to 64 of `[\w+=,.@-]`, STS AssumeRole), in which
+    /// `{account}` stands for the role's account.
     pub session_name: String,
     /// How long a session lasts (15 minutes to 12 hours, STS AssumeRole; chained roles get one hour at most).
     pub duration: Duration,
@@ -111,7 +112,7 @@ pub(super) const ROLE: &[Key] = &[
         "session_name",
         Kind::Text(Form::Any),
         "trailhaul",
-        "The session name, as CloudTrail shows it.",
+        "The session name, as CloudTrail shows it; {account} stands for the role's account.",
     ),
     Key::with_default(
         "duration",
@@ -236,10 +237,11 @@ fn role_arn(text: &str) -> Result<String, String> {
 
 fn session_name(text: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "+=,.@-_".contains(c);
-    if (2..=64).contains(&text.len()) && text.chars().all(good) {
+    let filled = text.replace("{account}", "000000000000");
+    if (2..=64).contains(&filled.len()) && filled.chars().all(good) {
         return Ok(text.to_owned());
     }
-    Err("expected 2 to 64 letters, digits or +=,.@-_".into())
+    Err("expected 2 to 64 letters, digits or +=,.@-_, with {account} counting as 12".into())
 }
 
 /// Whether a node is the word `none`.

@@ -3,7 +3,7 @@
 //! `TRAILHAUL_BLESS=1 cargo test -p trailhaul config::` writes the messages under `config/invalid/` anew.
 
 use super::agent::IntegrityMode;
-use super::sinks::{Encoding, Format};
+use super::sinks::Encoding;
 use super::value::Place;
 
 /// Whether a feature is there.
@@ -48,32 +48,12 @@ pub(super) fn optional_sinks() -> Support {
     No("every sink is required for now, and batches wait for it; remove required: false")
 }
 
-/// `format`.
-pub(super) fn format(format: Format) -> Support {
-    match format {
-        Format::Raw => Yes,
-        Format::RawMeta | Format::Ocsf11 | Format::Ocsf15 | Format::Ocsf18 | Format::Ecs => {
-            No("use format: raw")
-        }
-    }
-}
-
 /// `encoding`.
 pub(super) fn encoding(encoding: Encoding) -> Support {
     match encoding {
         Encoding::Ndjson => Yes,
         Encoding::Parquet => No("use encoding: ndjson"),
     }
-}
-
-/// `filter`.
-pub(super) fn filter() -> Support {
-    No("every sink gets every event for now; remove filter")
-}
-
-/// `redact`.
-pub(super) fn redact() -> Support {
-    No("every sink sees every field for now; remove redact")
 }
 
 /// `findings: true`.

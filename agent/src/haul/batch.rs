@@ -5,6 +5,7 @@
 //! record was decided about; after that its failure ends the attempt. Failure: the attempt is given up whole:
 //! uploads are dropped, the mill forgets the batch, and the caller plans the objects again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,6 +39,8 @@ pub struct Bench {
     pub patience: Patience,
     /// When a batch takes no further object.
     pub limits: BatchLimits,
+    /// What the journal notes of each sink that does not get everything raw.
+    pub settings: Arc<BTreeMap<String, String>>,
 }
 
 /// When a batch takes no further object.
@@ -95,6 +98,8 @@ pub enum AttemptError {
 /// The outputs of an attempt.
 struct Outputs {
     sinks: Vec<(String, Box<dyn SinkBatch>)>,
+    /// What each sink refused, in the order of the sinks.
+    refused: Vec<UploadWriter>,
     quarantine: UploadWriter,
     index: UploadWriter,
 }
@@ -140,10 +145,10 @@ impl Bench {
             left.push(rest.object().clone());
         }
         drop(fetched);
-        let frames = self.on_cpu(mill, Mill::drain).await?;
-        outputs.write(frames).await?;
-        let tallies = mill.as_mut().map(|mill| mill.finish()).unwrap_or_default();
-        let entry = self.prepare(mill, batch, partition, tallies, outputs).await?;
+        let step = self.on_cpu(mill, Mill::drain).await?;
+        outputs.take(step).await?;
+        let (tallies, left_out) = mill.as_mut().map(|mill| mill.finish()).unwrap_or_default();
+        let entry = self.prepare(mill, batch, partition, tallies, left_out, outputs).await?;
         Ok(Prepared { entry, deferred, left })
     }
 
@@ -213,9 +218,9 @@ impl Bench {
     async fn work(&self, mill: &mut Option<Box<Mill>>, outputs: &mut Outputs) -> Result<(), AttemptError> {
         loop {
             let step: Step = self.on_cpu(mill, Mill::step).await?;
-            outputs.write(step.frames).await?;
-            outputs.quarantine(&step.quarantine).await?;
-            if !step.more {
+            let more = step.more;
+            outputs.take(step).await?;
+            if !more {
                 return Ok(());
             }
         }
@@ -257,10 +262,15 @@ impl Bench {
                 patience: self.patience.clone(),
             })
         };
-        let quarantine = self.layout.quarantine(partition, batch);
+        const NDJSON: &str = "application/x-ndjson";
+        let refused = sinks
+            .iter()
+            .map(|(name, _)| home(Role::Quarantine, self.layout.refused(name, partition, batch), NDJSON))
+            .collect();
         Ok(Outputs {
             sinks,
-            quarantine: home(Role::Quarantine, quarantine, "application/x-ndjson"),
+            refused,
+            quarantine: home(Role::Quarantine, self.layout.quarantine(partition, batch), NDJSON),
             index: home(Role::Index, self.layout.index(batch), "application/octet-stream"),
         })
     }
@@ -272,6 +282,7 @@ impl Bench {
         batch: BatchId,
         partition: &str,
         tallies: Vec<Tally>,
+        left_out: Vec<SinkBooks>,
         outputs: &mut Outputs,
     ) -> Result<BatchEntry, AttemptError> {
         let objects: Vec<_> = tallies.into_iter().map(|tally| tally.entry).collect();
@@ -289,19 +300,32 @@ impl Bench {
             *mill = Some(written.map_err(|source| AttemptError::Sink { sink: "home".to_owned(), source })?);
         }
         let prepared = outputs.prepare().await?;
-        for (name, _) in &outputs.sinks {
+        for ((name, _), left_out) in outputs.sinks.iter().zip(left_out) {
             let delivered = prepared
                 .iter()
                 .filter(|output| output.sink == *name && matches!(output.role, Role::Data | Role::Sink))
                 .map(|output| output.records)
                 .sum();
-            books.sinks.insert(name.clone(), SinkBooks { delivered, ..SinkBooks::default() });
+            books.sinks.insert(name.clone(), SinkBooks { delivered, ..left_out });
         }
-        Ok(BatchEntry { batch, prefix: partition.to_owned(), outputs: prepared, objects, books })
+        let settings = self.settings.as_ref().clone();
+        Ok(BatchEntry { batch, prefix: partition.to_owned(), outputs: prepared, objects, books, settings })
     }
 }
 
 impl Outputs {
+    async fn take(&mut self, step: Step) -> Result<(), AttemptError> {
+        self.write(step.frames).await?;
+        self.quarantine(&step.quarantine).await?;
+        for (sink, lines) in step.refused {
+            if let Some(writer) = self.refused.get_mut(sink) {
+                let written = writer.write(&lines, count_lines(&lines)).await;
+                written.map_err(|source| AttemptError::Sink { sink: "home".to_owned(), source })?;
+            }
+        }
+        Ok(())
+    }
+
     async fn write(&mut self, frames: Vec<OutputFrame>) -> Result<(), AttemptError> {
         for ((name, sink), frame) in self.sinks.iter_mut().zip(frames) {
             if frame.records == 0 {
@@ -329,6 +353,9 @@ impl Outputs {
         let mut prepared = Vec::new();
         let home = |source| AttemptError::Sink { sink: "home".to_owned(), source };
         prepared.extend(self.quarantine.prepare().await.map_err(home)?);
+        for refused in &mut self.refused {
+            prepared.extend(refused.prepare().await.map_err(home)?);
+        }
         prepared.extend(self.index.prepare().await.map_err(home)?);
         for (name, sink) in &mut self.sinks {
             let output = sink.prepare().await;
@@ -339,6 +366,9 @@ impl Outputs {
 
     async fn abort(&mut self) {
         self.quarantine.abort().await;
+        for refused in &mut self.refused {
+            refused.abort().await;
+        }
         self.index.abort().await;
         for (_, sink) in &mut self.sinks {
             sink.abort().await;

@@ -5,13 +5,18 @@
 //! [`StartError`] says what is in the way; a lane that is in doubt about its journal stays out and is a
 //! finding, the others run.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sha2::{Digest, Sha256};
 use trailhaul_core::decode::DecodeLimits;
 use trailhaul_core::dedup::{IdentityHasher, Window};
-use trailhaul_core::encode::Compression;
+use trailhaul_core::encode::{Compression, FrameEncoder};
+use trailhaul_core::mill::MillOutput;
 use trailhaul_core::model::{LaneId, Role};
+use trailhaul_core::normalize::{Format, HashKey, Redaction};
+use trailhaul_core::route::Filter;
 
 use super::batch::{BatchLimits, Bench};
 use super::commit::{CommitError, LaneWriter};
@@ -46,6 +51,12 @@ pub struct SinkPlan {
     pub name: String,
     /// How its frames are compressed.
     pub compression: Compression,
+    /// How a record is written.
+    pub format: Format,
+    /// Which events it gets, as an expression; all without one.
+    pub filter: Option<String>,
+    /// What it must not see, one rule each.
+    pub redact: Vec<String>,
     /// Where it goes.
     pub target: SinkTarget,
 }
@@ -155,6 +166,16 @@ pub enum StartError {
     /// The mill.
     #[error(transparent)]
     Mill(#[from] MillError),
+    /// A sink's settings.
+    #[error("sink {sink}, {key}: {reason}")]
+    Sink {
+        /// The sink's name.
+        sink: String,
+        /// The key in the configuration.
+        key: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
     /// The system has no more threads.
     #[error("start the CPU pool")]
     Threads(#[source] std::io::Error),
@@ -223,6 +244,7 @@ impl Engine {
             layout,
             patience: Patience::brief(RetryPolicy::requests(), means.tasks.shutdown().aborting().clone()),
             limits: plans.batch,
+            settings: Arc::new(settings(plans)),
         };
         let budget = Budget::new(plans.memory.working_sets);
         let ends = Arc::new(Ends::default());
@@ -416,7 +438,10 @@ async fn drop_all_leftovers(
 }
 
 fn new_mill(plans: &Plans, means: &Means, genesis: &Genesis, lane: LaneId) -> Result<Mill, StartError> {
-    let compressions: Vec<Compression> = plans.sinks.iter().map(|sink| sink.compression).collect();
+    let mut outputs = Vec::with_capacity(plans.sinks.len());
+    for sink in &plans.sinks {
+        outputs.push(output(sink, genesis)?);
+    }
     Ok(Mill::new(
         lane,
         means.ledger.clone(),
@@ -424,6 +449,41 @@ fn new_mill(plans: &Plans, means: &Means, genesis: &Genesis, lane: LaneId) -> Re
         plans.decode,
         Window::new(plans.memory.window, plans.window_seconds),
         Scratch::new(plans.scratch.join(format!("lane-{lane}"))),
-        &compressions,
-    )?)
+        outputs,
+    ))
+}
+
+/// The mill's end of a sink.
+fn output(sink: &SinkPlan, genesis: &Genesis) -> Result<MillOutput, StartError> {
+    let refuse = |key, reason: String| StartError::Sink { sink: sink.name.clone(), key, reason };
+    let encoder = FrameEncoder::new(sink.compression).map_err(MillError::from)?;
+    let filter = sink.filter.as_deref().map(Filter::compile).transpose();
+    let filter = filter.map_err(|error| refuse("filter", error.to_string()))?;
+    // Hashed values can be compared within an archive and with nothing outside it.
+    let key = Sha256::new().chain_update(b"redaction").chain_update(genesis.content_key).finalize();
+    let mut redaction = Redaction::new(Some(HashKey::new(key.into())));
+    for rule in &sink.redact {
+        redaction.rule(rule).map_err(|error| refuse("redact", error.to_string()))?;
+    }
+    MillOutput::new(encoder, sink.format, filter, redaction)
+        .map_err(|error| refuse("redact", error.to_string()))
+}
+
+/// What the journal notes of the sinks that do not get everything raw.
+fn settings(plans: &Plans) -> BTreeMap<String, String> {
+    let mut settings = BTreeMap::new();
+    for sink in &plans.sinks {
+        if sink.format == Format::Raw && sink.filter.is_none() && sink.redact.is_empty() {
+            continue;
+        }
+        let mut text = format!("format {}", sink.format);
+        if let Some(filter) = &sink.filter {
+            text.push_str(&format!("; filter {filter}"));
+        }
+        if !sink.redact.is_empty() {
+            text.push_str(&format!("; redact {}", sink.redact.join(", ")));
+        }
+        settings.insert(sink.name.clone(), text);
+    }
+    settings
 }

@@ -10,14 +10,15 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use trailhaul_core::decode::{Chunk, DecodeLimits, ObjectDecoder, Outcome};
+use trailhaul_core::decode::{Chunk, DecodeLimits, ObjectDecoder, Outcome, RecordSpan};
 use trailhaul_core::dedup::{
     BoxError, Candidate, CommittedIds, Decision, DedupError, IdentityHasher, OccurrenceCounter, Place,
     SegmentKey, Window,
 };
-use trailhaul_core::encode::{Compression, EncodeError, FrameEncoder};
-use trailhaul_core::mill::{Kept, OutputFrame, RawOutput};
-use trailhaul_core::model::{BatchId, LaneId, ObjectRef};
+use trailhaul_core::encode::EncodeError;
+use trailhaul_core::mill::{Kept, MillOutput, OutputFrame};
+use trailhaul_core::model::{BatchId, LaneId, ObjectRef, SinkBooks};
+use trailhaul_core::normalize::{Context, RepeatKey};
 
 use super::scratch::Scratch;
 use super::tally::Tally;
@@ -55,6 +56,8 @@ pub struct Step {
     pub frames: Vec<OutputFrame>,
     /// Lines for the quarantine.
     pub quarantine: Vec<u8>,
+    /// Lines about records that a sink cannot take, with the sink's place.
+    pub refused: Vec<(usize, Vec<u8>)>,
     /// Whether there is more to do with the pieces at hand.
     pub more: bool,
 }
@@ -69,7 +72,7 @@ pub struct Mill {
     pub window: Window,
     /// Scratch space for the ids of the running batch.
     pub scratch: Scratch,
-    sinks: Vec<RawOutput>,
+    sinks: Vec<MillOutput>,
     chunk: Chunk,
     candidates: Vec<Candidate>,
     decisions: Vec<Decision>,
@@ -88,6 +91,8 @@ struct Running {
     tallies: Vec<Tally>,
     unique: u64,
     inflated: u64,
+    /// For each sink: what was filtered and refused.
+    left_out: Vec<SinkBooks>,
 }
 
 /// The ledger's committed ids, as the window asks for them.
@@ -117,13 +122,9 @@ impl Mill {
         limits: DecodeLimits,
         window: Window,
         scratch: Scratch,
-        sinks: &[Compression],
-    ) -> Result<Self, MillError> {
-        let sinks = sinks
-            .iter()
-            .map(|compression| FrameEncoder::new(*compression).map(RawOutput::new))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
+        sinks: Vec<MillOutput>,
+    ) -> Self {
+        Self {
             lane,
             ledger,
             hasher,
@@ -135,7 +136,7 @@ impl Mill {
             candidates: Vec::new(),
             decisions: Vec::new(),
             batch: None,
-        })
+        }
     }
 
     /// Starts a batch at this moment (Unix seconds).
@@ -152,6 +153,7 @@ impl Mill {
             tallies: Vec::new(),
             unique: 0,
             inflated: 0,
+            left_out: vec![SinkBooks::default(); self.sinks.len()],
         });
         Ok(())
     }
@@ -205,7 +207,7 @@ impl Mill {
                 let progress = decoder.push(&piece.bytes, &mut self.chunk);
                 let _ = piece.bytes.split_to(progress.consumed.min(piece.bytes.len()));
                 if progress.full {
-                    step.frames = self.flush()?;
+                    self.flush(&mut step)?;
                     step.more = true;
                     return Ok(step);
                 }
@@ -213,7 +215,7 @@ impl Mill {
             if piece.last {
                 match decoder.finish(&mut self.chunk) {
                     None => {
-                        step.frames = self.flush()?;
+                        self.flush(&mut step)?;
                         step.more = true;
                         return Ok(step);
                     }
@@ -225,7 +227,7 @@ impl Mill {
                 if step.quarantine.len() > QUARANTINE_BYTES || self.chunk.is_full() {
                     step.more = !batch.pieces.is_empty();
                     if self.chunk.is_full() {
-                        step.frames = self.flush()?;
+                        self.flush(&mut step)?;
                     }
                     return Ok(step);
                 }
@@ -235,14 +237,16 @@ impl Mill {
     }
 
     /// The frames of what is left in the chunk, at the end of the batch.
-    pub fn drain(&mut self) -> Result<Vec<OutputFrame>, MillError> {
-        self.flush()
+    pub fn drain(&mut self) -> Result<Step, MillError> {
+        let mut step = Step::default();
+        self.flush(&mut step)?;
+        Ok(step)
     }
 
-    /// Ends the batch: the tallies of its objects, in order. The window keeps its ids until
-    /// [`Mill::committed`] or [`Mill::void`].
-    pub fn finish(&mut self) -> Vec<Tally> {
-        self.batch.take().map(|batch| batch.tallies).unwrap_or_default()
+    /// Ends the batch: the tallies of its objects, in order, and what each sink left out. The window keeps its
+    /// ids until [`Mill::committed`] or [`Mill::void`].
+    pub fn finish(&mut self) -> (Vec<Tally>, Vec<SinkBooks>) {
+        self.batch.take().map(|batch| (batch.tallies, batch.left_out)).unwrap_or_default()
     }
 
     /// The batch is committed: its ids count from now on. `recut` names segments that were cut anew.
@@ -273,10 +277,10 @@ impl Mill {
     }
 
     /// Decides about the records of the chunk and makes the sinks' frames of it.
-    fn flush(&mut self) -> Result<Vec<OutputFrame>, MillError> {
-        let Some(batch) = &mut self.batch else { return Ok(Vec::new()) };
+    fn flush(&mut self, step: &mut Step) -> Result<(), MillError> {
+        let Some(batch) = &mut self.batch else { return Ok(()) };
         if self.chunk.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         self.candidates.clear();
         self.decisions.clear();
@@ -317,12 +321,69 @@ impl Mill {
                 tally.note(record.number, decision, &mut batch.unique);
             }
         }
-        let mut frames = Vec::with_capacity(self.sinks.len());
-        for sink in &mut self.sinks {
-            frames.push(sink.frame(&self.chunk, &kept)?);
-        }
+        self.render(&kept, step)?;
         self.chunk.clear();
-        Ok(frames)
+        Ok(())
+    }
+
+    /// Makes each sink's frame of the kept records, and a line for each record that it refuses.
+    fn render(&mut self, kept: &Kept, step: &mut Step) -> Result<(), MillError> {
+        let Some(batch) = &mut self.batch else { return Ok(()) };
+        let (chunk, candidates, tallies) = (&self.chunk, &self.candidates, &batch.tallies);
+        let hauled_at = batch.now.saturating_mul(1_000);
+        for (index, sink) in self.sinks.iter_mut().enumerate() {
+            let rendered =
+                sink.frame(chunk, kept, |span| context(chunk, candidates, tallies, hauled_at, span))?;
+            if let Some(left_out) = batch.left_out.get_mut(index) {
+                left_out.filtered += u64::from(rendered.filtered);
+                left_out.refused += rendered.refused.len() as u64;
+            }
+            if !rendered.refused.is_empty() {
+                let mut lines = Vec::new();
+                for (place, refusal) in &rendered.refused {
+                    let record = chunk.records().get(*place as usize);
+                    let tally = record.and_then(|record| tallies.get(record.object as usize));
+                    if let (Some(record), Some(tally)) = (record, tally) {
+                        tally.refuse(record.number, refusal, &mut lines);
+                    }
+                }
+                step.refused.push((index, lines));
+            }
+            step.frames.push(rendered.frame);
+        }
+        Ok(())
+    }
+}
+
+/// What is known of a record beside its bytes.
+fn context<'a>(
+    chunk: &'a Chunk,
+    candidates: &'a [Candidate],
+    tallies: &'a [Tally],
+    hauled_at: i64,
+    span: &'a RecordSpan,
+) -> Context<'a> {
+    // Candidates stand in the order of the chunk's records: by object, then by number.
+    let at = candidates.binary_search_by_key(&(span.object, span.number), |c| (c.object, c.record));
+    let candidate = at.ok().and_then(|at| candidates.get(at));
+    let tally = tallies.get(span.object as usize);
+    let account = tally.map(|tally| tally.account).unwrap_or_default();
+    let id = span.fields.id.and_then(|id| std::str::from_utf8(chunk.field(id)).ok()).unwrap_or_default();
+    Context {
+        account,
+        bucket: tally.map_or("", |tally| tally.entry.object.bucket.as_ref()),
+        key: tally.map_or("", |tally| tally.entry.object.key.as_str()),
+        record_number: span.number,
+        repeat_key: RepeatKey {
+            account,
+            id,
+            id_hash: candidate.map_or(0, |candidate| candidate.identity.id),
+            content: candidate.map_or(0, |candidate| candidate.identity.content),
+        },
+        verdict: "pending",
+        hauled_at,
+        object_time: tally.map_or(0, |tally| tally.stamp.saturating_mul(1_000)),
+        enrichment: None,
     }
 }
 

@@ -165,7 +165,14 @@ fn sink_plan(config: &Config, sink: &config::Sink) -> SinkPlan {
         // Kinesis is refused by the configuration until its sink is there.
         Target::Console(_) | Target::Kinesis(_) => (Compression::None, SinkTarget::Console),
     };
-    SinkPlan { name: sink.name.to_string(), compression, target }
+    SinkPlan {
+        name: sink.name.to_string(),
+        compression,
+        format: sink.format.format(),
+        filter: sink.filter.clone(),
+        redact: sink.redact.clone(),
+        target,
+    }
 }
 
 /// Opens folders. What we write to is made when it is not there; what we read from must be there.

@@ -15,12 +15,13 @@ use super::lane::LaneEnd;
 use super::plans::{self, PlanError};
 use super::seams::{LaneIntake, LedgerInventory};
 use super::summary::{Ended, Summary};
+use super::watch::Watch;
 use super::{Places, StoreOpener};
 use crate::config::{Config, Trail};
 use crate::ledger::{Ledger, LedgerError, LedgerOptions};
 use crate::runtime::{Clock, OnError, OnStop, Shutdown, Tasks};
 use crate::store::StoreError;
-use crate::tail::{ForeignFolder, Health, Tail, TailConfig, TailSeams};
+use crate::tail::{Tail, TailConfig, TailSeams};
 
 /// What the command line says about a run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -98,7 +99,7 @@ pub async fn run(
 struct NamedTail {
     trail: String,
     tail: Tail,
-    health: Health,
+    watch: Watch,
 }
 
 async fn open_tails(config: &Config, means: &Means, engine: &Engine) -> Result<Vec<NamedTail>, RunError> {
@@ -123,7 +124,8 @@ async fn open_tails(config: &Config, means: &Means, engine: &Engine) -> Result<V
             tail_config(config, trail, start),
             means.tasks.shutdown().stopping().clone(),
         );
-        tails.push(NamedTail { trail: trail.name.clone(), health: tail.health(), tail });
+        let watch = Watch::new(trail.name.clone(), tail.health());
+        tails.push(NamedTail { trail: trail.name.clone(), watch, tail });
     }
     Ok(tails)
 }
@@ -155,11 +157,11 @@ async fn once(tails: Vec<NamedTail>, engine: &Engine, means: &Means) -> Vec<Stri
         passes = futures::future::join_all(passes) => passes,
         () = stopping.cancelled() => Vec::new(),
     };
-    for (named, pass) in passes {
-        report(&named, means, engine);
+    for (mut named, pass) in passes {
+        named.watch.report(means, &engine.counters);
         match pass {
             Err(error) => troubles.push(format!("trail {}: {error}", named.trail)),
-            Ok(pass) if pass.failed > 0 => troubles.extend(unlisted(&named)),
+            Ok(pass) if pass.failed > 0 => troubles.extend(named.watch.unlisted()),
             Ok(pass) => tracing::debug!(trail = named.trail, ?pass, "listed"),
         }
     }
@@ -169,14 +171,11 @@ async fn once(tails: Vec<NamedTail>, engine: &Engine, means: &Means) -> Vec<Stri
 
 /// Listing and hauling until the stop.
 async fn for_ever(tails: Vec<NamedTail>, engine: &Engine, means: &Means, config: &Config) -> Vec<String> {
-    for named in tails {
-        let name = format!("tail {}", named.trail);
-        means.tasks.spawn(
-            name,
-            OnError::StopProcess,
-            OnStop::Wait,
-            async move { Ok(named.tail.run().await?) },
-        );
+    let mut watches = Vec::with_capacity(tails.len());
+    for NamedTail { trail, tail, watch } in tails {
+        let name = format!("tail {trail}");
+        means.tasks.spawn(name, OnError::StopProcess, OnStop::Wait, async move { Ok(tail.run().await?) });
+        watches.push(watch);
     }
     let intake = LaneIntake::new(&engine.queues);
     let retention = config.state.retention;
@@ -188,6 +187,7 @@ async fn for_ever(tails: Vec<NamedTail>, engine: &Engine, means: &Means, config:
             means.tasks.shutdown().fail("housekeeping", error.into());
         }
         first = false;
+        watches.iter_mut().for_each(|watch| watch.report(means, &engine.counters));
         if engine.ends.doubt() {
             tracing::error!("a lane is in doubt: stop when the others have drained");
             means.tasks.shutdown().stop();
@@ -226,59 +226,6 @@ async fn housekeep(
     let before = now.checked_sub(retention).unwrap_or(Timestamp::MIN);
     means.ledger.expire_inventory(trailhaul_core::plan::Day::of(before.as_second()))?;
     Ok(())
-}
-
-/// Notes folders of strangers as findings.
-fn report(named: &NamedTail, means: &Means, engine: &Engine) {
-    let walk = named.health.walk();
-    for foreign in &walk.foreign {
-        let (whose, prefix) = match foreign {
-            ForeignFolder::Account { account, prefix } => (format!("account {account}"), prefix),
-            ForeignFolder::Organization { organization, prefix } => {
-                (format!("organization {organization}"), prefix)
-            }
-        };
-        let text = format!(
-            "trail {} may not carry {whose}: nothing below {prefix} is hauled; if it should be, say so in the trail's `carries`",
-            named.trail
-        );
-        tracing::error!(
-            trail = named.trail,
-            whose,
-            prefix,
-            "find a folder of an account that the bucket may not carry"
-        );
-        match means.ledger.find(
-            "foreign_account",
-            &format!("{}/{prefix}", named.trail),
-            &text,
-            means.clock.now(),
-        ) {
-            Ok(new) => engine.counters.new_findings(u64::from(new)),
-            Err(error) => tracing::error!(%error, "cannot note a finding"),
-        }
-    }
-    for (folder, count) in &walk.unknown {
-        tracing::debug!(trail = named.trail, folder, count, "leave folders that are not CloudTrail's");
-    }
-}
-
-/// What could not be listed, for people.
-fn unlisted(named: &NamedTail) -> Vec<String> {
-    let mut lines: Vec<String> = named
-        .health
-        .walk()
-        .failed
-        .iter()
-        .map(|(prefix, _, message)| format!("trail {}: cannot list {prefix}: {message}", named.trail))
-        .collect();
-    for (stream, trouble) in named.health.troubles() {
-        lines.push(format!(
-            "trail {}: cannot list {}{}: {}",
-            named.trail, stream.bucket, stream.prefix, trouble.message
-        ));
-    }
-    lines
 }
 
 fn summarize(

@@ -7,6 +7,7 @@ use trailhaul_core::dedup::Decision;
 use trailhaul_core::model::{
     AccountId, BatchId, Dropped, LogKey, MAX_RANGES, ObjectEntry, ObjectRef, Verdict,
 };
+use trailhaul_core::normalize::Refusal;
 
 /// The counts of one object of the running batch.
 #[derive(Debug)]
@@ -100,6 +101,21 @@ impl Tally {
             quarantine.extend_from_slice(line.to_string().as_bytes());
             quarantine.push(b'\n');
         }
+    }
+
+    /// Writes a line about a record that a sink cannot take.
+    pub fn refuse(&self, record: u32, refusal: &Refusal, lines: &mut Vec<u8>) {
+        let object = &self.entry.object;
+        let line = json!({
+            "bucket": object.bucket,
+            "key": object.key,
+            "etag": object.etag,
+            "version": object.version,
+            "record": record,
+            "reason": refusal.to_string(),
+        });
+        lines.extend_from_slice(line.to_string().as_bytes());
+        lines.push(b'\n');
     }
 
     /// About how many bytes the object takes in the journal entry.

@@ -6,6 +6,7 @@
 //! leaves nothing behind, and the batch is tried again whole.
 
 mod console;
+pub mod kinesis;
 mod place;
 mod upload;
 

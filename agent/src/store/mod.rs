@@ -22,6 +22,7 @@ mod memory;
 mod model;
 mod patience;
 mod reader;
+mod s3;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,6 +37,7 @@ pub use folder::FolderStore;
 pub use memory::MemoryStore;
 pub use patience::Patience;
 pub use reader::{ObjectReader, ReadError};
+pub use s3::{Encryption, Keep, KeepClass, S3Options, S3Store};
 
 /// User metadata of an object: names without the `x-amz-meta-` prefix, lower case.
 pub type Metadata = BTreeMap<String, String>;

@@ -217,6 +217,9 @@ impl World {
             sinks: vec![SinkPlan {
                 name: "archive".into(),
                 compression,
+                format: trailhaul_core::normalize::Format::Raw,
+                filter: None,
+                redact: Vec::new(),
                 target: SinkTarget::Archive { url, prefix: "trails".into(), home: true },
             }],
             memory: MemoryPlan { working_sets: 64 << 20, working_set: 16 << 20, window: 1 << 20, queue: 64 },

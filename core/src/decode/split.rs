@@ -11,9 +11,8 @@
 use super::chunk::{Chunk, Fields};
 use super::damage::{DamageReason, Damages};
 use super::limits::DecodeLimits;
-use super::mask;
 use super::scan::Scan;
-use super::validate::Finding;
+use super::validate::{self, Finding};
 
 /// Why [`Splitter::run`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,7 +261,7 @@ impl Splitter {
     fn element(&mut self, chunk: &mut Chunk, tail: &mut Tail, byte: u8) -> Option<()> {
         let fresh = self.scan.is_none();
         if fresh && byte == b'{' && self.records < self.max_records {
-            match mask::validate(chunk.storage.get(tail.at..tail.end)?) {
+            match validate::record(chunk.storage.get(tail.at..tail.end)?) {
                 Finding::Record { len, fields, broken_lines } => {
                     self.good(chunk, tail, len, fields, broken_lines);
                     return Some(());
@@ -282,7 +281,7 @@ impl Splitter {
         } else if !fresh && byte == b'{' {
             // It was cut by the end of the bytes before; now it is whole.
             let element = chunk.storage.get(tail.at..tail.at + len).unwrap_or_default();
-            if let Finding::Record { len: found, fields, broken_lines } = mask::validate(element)
+            if let Finding::Record { len: found, fields, broken_lines } = validate::record(element)
                 && found == len
             {
                 self.scan = None;

@@ -5,12 +5,10 @@
 //! (numbers, escapes and all) in valid UTF-8, nested at most [`MAX_DEPTH`] deep; tests compare it with
 //! `serde_json`. Lone surrogates in `\u` escapes are valid by that grammar. Nothing is allocated.
 
-use std::marker::PhantomData;
-
 use super::chunk::Fields;
 use super::field::{Field, Found};
 use super::limits::MAX_DEPTH;
-use super::mask::{Mask, Portable};
+use super::mask::mask;
 use super::strict;
 
 /// What the bytes at hand start with.
@@ -31,10 +29,9 @@ pub(super) enum Finding {
     Bad,
 }
 
-/// Looks at the record at the start of `bytes`, with the given way of looking for quotes.
-#[inline(always)]
-pub(super) fn record_with<M: Mask>(bytes: &[u8]) -> Finding {
-    let mut walk = Walk::<M>::new(bytes);
+/// Looks at the record at the start of `bytes`.
+pub(super) fn record(bytes: &[u8]) -> Finding {
+    let mut walk = Walk::new(bytes);
     let end = walk.object();
     let (len, unusual, broken_lines) = (walk.pos, walk.irregular || walk.time_window, walk.broken_lines);
     match end {
@@ -89,9 +86,8 @@ enum Stop {
 
 /// The walk over one record. All of it is to live in registers: whatever is not inlined into
 /// [`Walk::object`] is a function of its own that takes and gives back values.
-struct Walk<'a, M> {
+struct Walk<'a> {
     bytes: &'a [u8],
-    way: PhantomData<M>,
     pos: usize,
     /// The special bytes of the 64 from `base` on.
     base: usize,
@@ -109,12 +105,11 @@ struct Walk<'a, M> {
     broken_lines: bool,
 }
 
-impl<'a, M: Mask> Walk<'a, M> {
+impl<'a> Walk<'a> {
     #[inline(always)]
     fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,
-            way: PhantomData,
             pos: 0,
             base: 0,
             mask: 0,
@@ -276,7 +271,7 @@ impl<'a, M: Mask> Walk<'a, M> {
         let mut end = start + ahead.trailing_zeros() as usize;
         if ahead == 0 {
             // None is known yet: look at the 64 bytes from here on, enough for most strings.
-            (self.base, self.mask) = next_special_block::<M>(self.bytes, start)?;
+            (self.base, self.mask) = next_special_block(self.bytes, start)?;
             end = self.base + self.mask.trailing_zeros() as usize;
         }
         let escaped = *self.bytes.get(end).ok_or(Stop::Incomplete)? != b'"';
@@ -291,11 +286,11 @@ impl<'a, M: Mask> Walk<'a, M> {
 /// The first block of 64 bytes, of those that begin at `base`, that has a special byte; and its mask. Beyond
 /// the end of the bytes every bit is set, which the caller tells by the position.
 #[inline(always)]
-fn next_special_block<M: Mask>(bytes: &[u8], mut base: usize) -> Result<(usize, u64), Stop> {
+fn next_special_block(bytes: &[u8], mut base: usize) -> Result<(usize, u64), Stop> {
     loop {
         let rest = bytes.get(base..).ok_or(Stop::Incomplete)?;
         let mask = match rest.first_chunk() {
-            Some(block) => M::of(block),
+            Some(block) => mask(block),
             None => last_mask(rest),
         };
         if mask != 0 {
@@ -312,7 +307,7 @@ fn last_mask(rest: &[u8]) -> u64 {
     for (to, from) in block.iter_mut().zip(rest) {
         *to = *from;
     }
-    Portable::of(&block)
+    mask(&block)
 }
 
 /// The end of a string from a special byte at `at` that is not its end.

@@ -112,6 +112,9 @@ pub struct BatchEntry {
     pub objects: Vec<ObjectEntry>,
     /// The sums of the batch.
     pub books: Books,
+    /// For each sink that does not get everything raw: format, filter and redaction as they stood.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub settings: std::collections::BTreeMap<String, String>,
 }
 
 /// The entry before it came to nothing.
@@ -457,6 +460,7 @@ mod tests {
                 conflicts: 1,
                 sinks: [("archive".to_owned(), sink)].into(),
             },
+            settings: std::collections::BTreeMap::new(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod entry;
 mod ids;
+pub mod json;
 mod key;
 mod object;
 

@@ -13,7 +13,7 @@ use crate::time;
 use crate::truth::{self, Sha, Truth};
 
 fn small() -> Options {
-    Options { accounts: 7, regions: 2, hours: 4, rate: 40, ..Options::default() }
+    Options { accounts: 7, regions: 2, hours: 4, rate: 20, ..Options::default() }
 }
 
 fn write(root: &Path, options: &Options) -> Truth {
@@ -148,7 +148,7 @@ fn keys_follow_the_grammar_and_stamps_the_window() {
 #[test]
 fn small_objects_are_the_rule() {
     let root = tempfile::tempdir().unwrap();
-    let truth = write(root.path(), &Options { rate: 2_000, hours: 1, accounts: 3, regions: 1, ..small() });
+    let truth = write(root.path(), &Options { rate: 1_500, hours: 1, accounts: 3, regions: 1, ..small() });
     let mut sizes: Vec<u64> = truth.objects.iter().map(truth::Object::count).collect();
     sizes.sort_unstable();
     let (median, largest) = (sizes[sizes.len() / 2], sizes[sizes.len() - 1]);

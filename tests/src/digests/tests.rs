@@ -15,7 +15,7 @@ use crate::time::HOUR;
 use crate::truth;
 
 fn tree(root: &Path) -> (Truth, Integrity) {
-    let options = Options { accounts: 4, regions: 2, hours: 3, rate: 60, ..Options::default() };
+    let options = Options { accounts: 4, regions: 2, hours: 3, rate: 30, ..Options::default() };
     crate::delivery::simulate(root, &options).unwrap().1.finish().unwrap();
     let mut truth = truth::read(&root.join("truth.ndjson")).unwrap();
     let integrity = add(root, &mut truth, &root.join(KEYS)).unwrap();

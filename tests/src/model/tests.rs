@@ -1,5 +1,7 @@
 //! The rules of the model, one by one.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::org::{Options, Organization};
 use crate::records::Family;
@@ -95,4 +97,67 @@ fn what_is_never_committed_is_not_expected() {
 fn order_of_commit_decides_not_order_of_writing() {
     let truth = truth(&[(A, Some("1"), "x")], &[(A, 300, &[0]), (A, 0, &[0]), (A, 90, &[0])]);
     assert_eq!(outcome(&truth, 100), (2, 1, 0));
+}
+
+/// The rule once more, by looking at every earlier delivery: (account, content, commit, occurrence).
+fn by_search(truth: &Truth, window: i64) -> (u64, u64, u64) {
+    let mut objects: Vec<&Object> = truth.objects.iter().collect();
+    objects.sort_by_key(|object| (object.delivered, object.number));
+    let mut deliveries: Vec<(&Content, i64, usize)> = Vec::new();
+    let (mut duplicates, mut conflicts) = (0, 0);
+    for object in objects {
+        let numbers: Vec<u64> = object.records.iter().map(|run| run.content()).collect();
+        for (at, number) in numbers.iter().enumerate() {
+            let content = &truth.contents[*number as usize];
+            let same = |other: &Content| (content.account, &content.id) == (other.account, &other.id);
+            let equal = |n: &&u64| {
+                let other = &truth.contents[**n as usize];
+                other.id.is_none() && other.sha256 == content.sha256
+            };
+            let occurrence =
+                if content.id.is_some() { 0 } else { numbers[..at].iter().filter(equal).count() };
+            let twin = deliveries.iter().any(|(other, then, nth)| {
+                let identical = same(other) && other.sha256 == content.sha256 && *nth == occurrence;
+                identical && object.delivered - then <= window
+            });
+            if twin {
+                duplicates += 1;
+                continue;
+            }
+            let first = deliveries.iter().find(|(other, ..)| same(other));
+            if content.id.is_some() && first.is_some_and(|(other, ..)| other.sha256 != content.sha256) {
+                conflicts += 1;
+            }
+            deliveries.push((content, object.delivered, occurrence));
+        }
+    }
+    (deliveries.len() as u64, duplicates, conflicts)
+}
+
+const POOL: [(Account, Option<&str>, &str); 8] = [
+    (A, Some("1"), "x"),
+    (A, Some("1"), "y"),
+    (A, Some("2"), "x"),
+    (A, None, "x"),
+    (A, None, "z"),
+    (B, Some("3"), "x"),
+    (B, Some("3"), "y"),
+    (B, None, "x"),
+];
+
+proptest! {
+    #[test]
+    fn the_model_agrees_with_a_search(
+        drawn in prop::collection::vec((any::<bool>(), 0_i64..30, prop::collection::vec(0_u64..8, 0..6)), 0..12),
+        window in 0_i64..20,
+    ) {
+        let objects: Vec<(Account, i64, Vec<u64>)> = drawn.into_iter().map(|(first, at, numbers)| {
+            let account = if first { A } else { B };
+            (account, at, numbers.into_iter().filter(|n| POOL[*n as usize].0 == account).collect())
+        }).collect();
+        let borrowed: Vec<(Account, i64, &[u64])> =
+            objects.iter().map(|(account, at, numbers)| (*account, *at, numbers.as_slice())).collect();
+        let truth = truth(&POOL, &borrowed);
+        prop_assert_eq!(outcome(&truth, window), by_search(&truth, window));
+    }
 }

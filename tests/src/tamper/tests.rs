@@ -8,7 +8,7 @@ use crate::reread;
 use crate::truth::{self, Sha};
 
 fn tree(root: &Path) {
-    let options = Options { accounts: 5, regions: 3, hours: 4, rate: 40, ..Options::default() };
+    let options = Options { accounts: 5, regions: 3, hours: 4, rate: 20, ..Options::default() };
     crate::delivery::simulate(root, &options).unwrap().1.finish().unwrap();
     let mut truth = truth::read(&root.join("truth.ndjson")).unwrap();
     digests::add(root, &mut truth, &root.join(KEYS)).unwrap();

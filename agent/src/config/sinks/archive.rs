@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use trailhaul_core::model::AccountId;
+
 use crate::config::choice::{Choice as _, choices};
 use crate::config::key::{Form, Key, Kind};
-use crate::config::organization::{ROLE, optional_role};
-use crate::config::section::{Context, Item, Section, choice};
+use crate::config::organization::{ROLE, RoleTarget, optional_role};
+use crate::config::section::{Context, Item, Section, choice, form};
 use crate::config::support;
 use crate::config::value::Place;
 use crate::config::values::DAY;
@@ -37,6 +39,8 @@ pub struct Archive {
     pub lifecycle: Vec<LifecycleRule>,
     /// The bucket's region; found out where it is not given.
     pub region: Option<String>,
+    /// The account that must own the bucket; that of the role's ARN without it.
+    pub owner: Option<AccountId>,
     /// The role that writes; own credentials without it.
     pub role: Option<Role>,
 }
@@ -156,6 +160,11 @@ pub(in crate::config) const KEYS: &[Key] = sink_keys![
         Kind::Text(Form::Region),
         "The bucket's region; found out where it is not given."
     ),
+    Key::optional(
+        "owner",
+        Kind::Text(Form::Account),
+        "The account that must own the bucket; that of the role's ARN without it.",
+    ),
     Key::optional("role", Kind::Group(ROLE), "The role that writes; own credentials without it."),
 ];
 
@@ -172,7 +181,14 @@ pub(super) fn build(s: &Section<'_>) -> Option<Archive> {
     let kms_key = s.text("kms_key");
     let lifecycle = lifecycle(s);
     let region = s.optional("region", crate::config::aws::region);
+    let owner = s.optional("owner", form::<AccountId>(Form::Account));
     let role = optional_role(s, "role");
+    if let (Some(None), Some(Some(Role { target: RoleTarget::Name(_), .. }))) = (owner, &role) {
+        s.problem(
+            "role",
+            "is given by its name, and nothing tells the account; give owner, or the role's arn",
+        );
+    }
     if let Some(place) = &bucket {
         check_place(s, place);
     }
@@ -200,6 +216,7 @@ pub(super) fn build(s: &Section<'_>) -> Option<Archive> {
         kms_key: kms_key?,
         lifecycle: lifecycle?,
         region: region?,
+        owner: owner?,
         role: role?,
     })
 }

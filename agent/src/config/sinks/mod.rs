@@ -18,6 +18,9 @@ use super::choice::choices;
 use super::key::{Form, Key, Tagged};
 use super::organization::Role;
 use super::problem::nearest;
+use trailhaul_core::normalize::{self, HashKey, Redaction};
+use trailhaul_core::route::Filter;
+
 use super::section::{Item, Section, scalar};
 use super::support;
 
@@ -81,6 +84,21 @@ pub enum Target {
     Console(Console),
     /// A Kinesis data stream.
     Kinesis(Kinesis),
+}
+
+impl Format {
+    /// The format as the mill knows it.
+    pub fn format(self) -> normalize::Format {
+        use normalize::OcsfVersion;
+        match self {
+            Self::Raw => normalize::Format::Raw,
+            Self::RawMeta => normalize::Format::RawMeta,
+            Self::Ocsf11 => normalize::Format::Ocsf(OcsfVersion::V1_1),
+            Self::Ocsf15 => normalize::Format::Ocsf(OcsfVersion::V1_5),
+            Self::Ocsf18 => normalize::Format::Ocsf(OcsfVersion::V1_8),
+            Self::Ecs => normalize::Format::Ecs,
+        }
+    }
 }
 
 impl Target {
@@ -227,16 +245,19 @@ fn sink(name: Option<SinkName>, item: &Item<'_>, root: &Section<'_>) -> Option<S
         s.needs("required", support::optional_sinks());
     }
     let format = s.choice::<Format>("format");
-    if let Some(format) = format {
-        s.needs("format", support::format(format));
-    }
     let filter = s.text("filter");
-    if s.item("filter").is_some() {
-        s.needs("filter", support::filter());
+    if let Some(Some(text)) = &filter
+        && let Err(error) = Filter::compile(text)
+    {
+        s.problem("filter", format!("column {}: {}", error.column, error.message));
     }
     let redact = s.scalars("redact", |text| Ok(text.to_owned()));
-    if s.item("redact").is_some() {
-        s.needs("redact", support::redact());
+    // The key only matters for what comes out; here the rules are held against their grammar.
+    let mut redaction = Redaction::new(Some(HashKey::new([0; 32])));
+    for rule in redact.iter().flatten() {
+        if let Err(error) = redaction.rule(rule) {
+            s.problem("redact", error.to_string());
+        }
     }
     let findings = s.flag("findings");
     if findings == Some(true) {
@@ -248,9 +269,7 @@ fn sink(name: Option<SinkName>, item: &Item<'_>, root: &Section<'_>) -> Option<S
     {
         s.problem("encoding", "parquet has columns and raw has none; choose another format");
     }
-    if let (Some(Format::Raw | Format::RawMeta), Some(true)) =
-        (format, redact.as_ref().map(|r| !r.is_empty()))
-    {
+    if let (Some(Format::Raw), Some(true)) = (format, redact.as_ref().map(|r| !r.is_empty())) {
         s.problem("redact", "raw keeps the very bytes; choose another format to redact fields");
     }
     Some(Sink {

@@ -108,7 +108,7 @@ proptest! {
     ) {
         let inner = parts.concat();
         let text = if wrap { format!("{{\"k\":{inner}}}") } else { format!("{{{inner}}}") };
-        let found = mask::validate(text.as_bytes());
+        let found = validate::record(text.as_bytes());
         let valid = is_object(text.as_bytes());
         match found {
             validate::Finding::Record { len, .. } => {
@@ -120,7 +120,7 @@ proptest! {
         // Less of it is never bad when all of it is good.
         if valid {
             for cut in 0..text.len() {
-                let cut = mask::validate(&text.as_bytes()[..cut]);
+                let cut = validate::record(&text.as_bytes()[..cut]);
                 prop_assert_eq!(cut, validate::Finding::Incomplete);
             }
         }

@@ -1,0 +1,77 @@
+//! What stands in the way of a trail's tail, told once: folders of strangers as findings, and what could not be
+//! listed.
+//!
+//! In: a tail's health. Out: findings in the ledger, log lines, lines for the summary. Bounded by what the tail
+//! reports.
+
+use std::collections::BTreeSet;
+
+use super::counters::Counters;
+use super::engine::Means;
+use crate::tail::{ForeignFolder, Health};
+
+/// A trail being watched.
+#[derive(Debug)]
+pub(super) struct Watch {
+    trail: String,
+    health: Health,
+    told: BTreeSet<String>,
+}
+
+impl Watch {
+    /// Watches a trail's tail.
+    pub(super) fn new(trail: String, health: Health) -> Self {
+        Self { trail, health, told: BTreeSet::new() }
+    }
+
+    /// Notes folders of strangers as findings; each is told once by this process.
+    pub(super) fn report(&mut self, means: &Means, counters: &Counters) {
+        let walk = self.health.walk();
+        for foreign in &walk.foreign {
+            let (whose, prefix) = match foreign {
+                ForeignFolder::Account { account, prefix } => (format!("account {account}"), prefix),
+                ForeignFolder::Organization { organization, prefix } => {
+                    (format!("organization {organization}"), prefix)
+                }
+            };
+            if !self.told.insert(prefix.clone()) {
+                continue;
+            }
+            let trail = self.trail.as_str();
+            tracing::error!(
+                trail,
+                whose,
+                prefix,
+                "find a folder of an account that the bucket may not carry"
+            );
+            let text = format!(
+                "trail {trail} may not carry {whose}: nothing below {prefix} is hauled; if it should be, name the account \
+                 in the configuration (organization.accounts, or the trail's `carries`)"
+            );
+            counters.new_findings(1);
+            let noted =
+                means.ledger.find("foreign_account", &format!("{trail}/{prefix}"), &text, means.clock.now());
+            if let Err(error) = noted {
+                tracing::error!(%error, "cannot note a finding");
+            }
+        }
+        for (folder, count) in &walk.unknown {
+            tracing::debug!(trail = self.trail, folder, count, "leave folders that are not CloudTrail's");
+        }
+    }
+
+    /// What could not be listed, for people.
+    pub(super) fn unlisted(&self) -> Vec<String> {
+        let trail = &self.trail;
+        let walk = self.health.walk();
+        let folders = walk
+            .failed
+            .iter()
+            .map(|(prefix, _, message)| format!("trail {trail}: cannot list {prefix}: {message}"));
+        let troubles = self.health.troubles();
+        let streams = troubles.iter().map(|(stream, trouble)| {
+            format!("trail {trail}: cannot list {}/{}: {}", stream.bucket, stream.prefix, trouble.message)
+        });
+        folders.chain(streams).collect()
+    }
+}

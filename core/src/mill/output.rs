@@ -1,0 +1,70 @@
+//! One output of a lane's mill: raw or rendered, filtered or not.
+//!
+//! In: a chunk, the records that are not duplicates, and the context of each. Out: a frame, and what is not in
+//! it ([`Rendered`]). Invariant: kept = in the frame + filtered + refused. Raw output without a filter never
+//! parses a record.
+
+use crate::decode::{Chunk, RecordSpan};
+use crate::encode::{EncodeError, FrameEncoder};
+use crate::model::json::Parser;
+use crate::normalize::{Context, Format, Redaction, RedactionError, Renderer};
+use crate::route::Filter;
+
+use super::{Kept, RawOutput, Rendered, RenderedOutput, route};
+
+/// An output's frames.
+pub enum MillOutput {
+    /// The records' own bytes.
+    Raw(RawOutput),
+    /// The same, of the records that a filter wants.
+    Filtered(RawOutput, Box<Filter>, Box<Parser>),
+    /// Another format.
+    Rendered(Box<RenderedOutput>),
+}
+
+impl MillOutput {
+    /// An output in this format.
+    ///
+    /// # Errors
+    /// When raw is to be redacted: it is the record's own bytes.
+    pub fn new(
+        encoder: FrameEncoder,
+        format: Format,
+        filter: Option<Filter>,
+        redaction: Redaction,
+    ) -> Result<Self, RedactionError> {
+        let renderer = Renderer::new(format, redaction)?;
+        Ok(match (format, filter) {
+            (Format::Raw, None) => Self::Raw(RawOutput::new(encoder)),
+            (Format::Raw, Some(filter)) => {
+                Self::Filtered(RawOutput::new(encoder), Box::new(filter), Box::new(Parser::new()))
+            }
+            (_, filter) => Self::Rendered(Box::new(RenderedOutput::new(encoder, renderer, filter))),
+        })
+    }
+
+    /// The frame of the kept records of a chunk.
+    ///
+    /// # Errors
+    /// When the compressor fails.
+    pub fn frame<'a>(
+        &mut self,
+        chunk: &'a Chunk,
+        kept: &Kept,
+        context: impl FnMut(&'a RecordSpan) -> Context<'a>,
+    ) -> Result<Rendered, EncodeError> {
+        match self {
+            Self::Raw(output) => Ok(Rendered { frame: output.frame(chunk, kept)?, ..Rendered::default() }),
+            Self::Filtered(output, filter, parser) => {
+                let mut wanted = kept.clone();
+                let routed = route(filter, parser, chunk, &mut wanted);
+                Ok(Rendered {
+                    frame: output.frame(chunk, &wanted)?,
+                    filtered: routed.filtered,
+                    refused: routed.refused,
+                })
+            }
+            Self::Rendered(output) => output.frame(chunk, kept, context),
+        }
+    }
+}
