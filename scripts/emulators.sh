@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the AWS emulators that the tests run against, at pinned versions, into a virtual environment.
 #
-# In: nothing, or TRAILHAUL_VENV (where to install; default .venv beside this repository's Makefile).
+# In: nothing, or TRAILHAUL_VENV (where to install; default .venv at the root of the repository).
 # Out: $TRAILHAUL_VENV/bin/moto_server and $TRAILHAUL_VENV/bin/ministack.
 # Starts nothing: each test starts its own emulator on a free port of 127.0.0.1 and stops it.
 set -eu

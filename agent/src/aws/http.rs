@@ -88,3 +88,42 @@ fn read_bundle(path: &Path) -> Result<Vec<u8>, SetupError> {
     }
     Ok(pem)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::config::Secret;
+
+    fn settings() -> config::Aws {
+        config::Aws {
+            region: None,
+            endpoint_url: None,
+            path_style: false,
+            proxy: None,
+            ca_bundle: None,
+            fips: false,
+            dual_stack: false,
+        }
+    }
+
+    #[test]
+    fn a_bundle_that_is_none_is_refused_and_named() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let empty = Some(file.path().to_owned());
+        let refused =
+            |ca_bundle| http_client(&config::Aws { ca_bundle, ..settings() }).unwrap_err().to_string();
+        assert!(refused(empty.clone()).contains("holds no certificate"));
+        writeln!(file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----").unwrap();
+        assert!(refused(empty).contains("not a certificate"));
+        assert!(refused(Some("/absent/bundle.pem".into())).contains("/absent/bundle.pem"));
+    }
+
+    #[test]
+    fn a_bad_proxy_is_refused_without_being_shown() {
+        let proxy = Some(Secret::new("http://user:planted@ not a url"));
+        let error = http_client(&config::Aws { proxy, ..settings() }).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("planted"), "{error}");
+    }
+}

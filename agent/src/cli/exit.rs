@@ -18,6 +18,8 @@ pub enum ExitCode {
     Internal = 70,
     /// The configuration is wrong, or another archive, owner or state folder than it says (`EX_CONFIG`).
     Configuration = 78,
+    /// `verify --like-aws` only: what the AWS CLI exits with when it cannot go on.
+    LikeAwsFailure = 255,
 }
 
 impl From<ExitCode> for process::ExitCode {

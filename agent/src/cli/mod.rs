@@ -8,10 +8,12 @@ mod check;
 mod completions;
 mod exit;
 mod load;
+mod normalize;
 mod output;
 mod run;
 mod schema;
 mod status;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -93,6 +95,8 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Status(status::Args),
+    Normalize(normalize::Args),
+    Verify(Box<verify::Args>),
     Schema(schema::Args),
     Completions(completions::Args),
 }
@@ -120,6 +124,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::run(args, &cli.global, &mut output),
         Command::Status(args) => status::run(args, &cli.global, &mut output),
         Command::Check(args) => check::run(args, &cli.global, &mut output),
+        Command::Normalize(args) => normalize::run(args, &mut output),
+        Command::Verify(args) => verify::run(args, &cli.global, &mut output),
         Command::Schema(args) => schema::run(args, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),
     };

@@ -1,6 +1,6 @@
 //! Results on standard output and trouble on standard error; the only file that writes to either.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
 use serde_json::Value;
 
@@ -29,6 +29,14 @@ impl Output {
         self.wrote(io::stdout().lock().write_all(text.as_bytes()));
     }
 
+    /// Writes bytes as they are; `false` when nobody reads them any more, or they could not be written.
+    pub fn bytes(&mut self, bytes: &[u8]) -> bool {
+        let result = io::stdout().lock().write_all(bytes);
+        let written = result.is_ok();
+        self.wrote(result);
+        written
+    }
+
     /// Writes one JSON value, indented.
     pub fn json(&mut self, value: &Value) {
         self.text(&format!("{value:#}\n"));
@@ -37,6 +45,22 @@ impl Output {
     /// Says on standard error what went wrong.
     pub fn trouble(&mut self, message: &str) {
         self.wrote(writeln!(io::stderr().lock(), "{message}"));
+    }
+
+    /// Writes text to standard error as it is: for output that another program's is compared with.
+    pub fn error_text(&mut self, text: &str) {
+        self.wrote(io::stderr().lock().write_all(text.as_bytes()));
+    }
+
+    /// Shows how far a long work has come, on one line that is written over; nothing where nobody watches.
+    /// An empty text clears the line.
+    pub fn progress(&mut self, text: &str) {
+        let mut stderr = io::stderr().lock();
+        if stderr.is_terminal() {
+            let shown = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush());
+            drop(stderr);
+            self.wrote(shown);
+        }
     }
 
     /// Good, unless something could not be written. A reader that went away (`| head`) has what it wanted.

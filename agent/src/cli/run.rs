@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::load::load;
 use super::{ExitCode, Global, Output};
 use crate::config::Config;
-use crate::haul::{self, Ended, FolderOpener, RunError, RunOptions, StartError};
+use crate::haul::{self, Ended, RunError, RunOptions, StartError};
 use crate::ledger::LedgerError;
 use crate::runtime::{Shutdown, Signals, SystemClock};
 
@@ -69,9 +69,8 @@ async fn serve(mut config: Config, options: RunOptions, global: &Global, output:
             }
         };
         let mut reloads = signals.reloads();
-        let opener = Box::new(FolderOpener::new(&config));
         let result = {
-            let hauling = haul::run(&config, options, opener, Arc::new(SystemClock), shutdown.clone());
+            let hauling = haul::run(&config, options, Arc::new(SystemClock), shutdown.clone());
             let mut hauling = std::pin::pin!(hauling);
             let mut obeying = std::pin::pin!(signals.obey(shutdown.clone()));
             let mut next = None;
@@ -152,7 +151,7 @@ fn error_text(error: &RunError) -> String {
 
 fn code_of(error: &RunError) -> ExitCode {
     match error {
-        RunError::Plan(_) => ExitCode::Configuration,
+        RunError::Plan(_) | RunError::Open(_) => ExitCode::Configuration,
         RunError::Ledger(error) => ledger_code(error),
         RunError::Trail { .. } => ExitCode::Unreachable,
         RunError::Start(error) => match error {

@@ -50,7 +50,7 @@ pub use sinks::{
     PartitionBy, PartitionKey, Sink, SinkName, StorageClass, Target,
 };
 pub use trails::{Carries, Trail, Trails};
-pub use value::{Place, Secret, Start, show_duration, show_size};
+pub use value::{Place, Secret, Start, parse_duration, show_duration, show_size};
 
 use key::{Form, Key, Kind};
 use section::{Context, Features, Item, Section};

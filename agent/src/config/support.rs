@@ -4,7 +4,6 @@
 
 use super::agent::IntegrityMode;
 use super::sinks::Encoding;
-use super::value::Place;
 
 /// Whether a feature is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,14 +24,6 @@ pub(super) fn discover_accounts() -> Support {
 /// `trails: {discover: true}`.
 pub(super) fn discover_trails() -> Support {
     No("list the trails")
-}
-
-/// `s3://` as a source or an archive; folders always work.
-pub(super) fn store(place: &Place) -> Support {
-    match place.folder() {
-        Some(_) => Yes,
-        None => No("s3:// cannot be reached by this build; use file://"),
-    }
 }
 
 /// `integrity.mode`.
@@ -69,9 +60,4 @@ pub(super) fn originals() -> Support {
 /// `lifecycle`.
 pub(super) fn lifecycle() -> Support {
     No("set the bucket's lifecycle by other means and remove lifecycle")
-}
-
-/// `type: kinesis`.
-pub(super) fn kinesis() -> Support {
-    No("this build has no Kinesis sink; use type: file or type: archive")
 }

@@ -192,7 +192,6 @@ fn trail(item: &Item<'_>, organization: Option<&Organization>, cx: &Context) -> 
         }
     }
     let place = bucket?.below(prefix?.as_deref().unwrap_or(""));
-    s.needs("bucket", support::store(&place));
     let name = name?.unwrap_or_else(|| name_of(&place));
     let (owner, carries) = (owner?, carries?);
     Some(Trail { name, place, owner, carries, families: families?, region: region?, role: role? })

@@ -61,6 +61,13 @@ impl Start {
     }
 }
 
+impl std::str::FromStr for Start {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        start(text)
+    }
+}
+
 /// As it would be written in the file.
 impl fmt::Display for Start {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -178,6 +185,14 @@ pub(super) fn absolute(path: &Path, base: &Path) -> PathBuf {
         }
     }
     clean
+}
+
+/// Reads a duration as it is written in the file, for command lines.
+///
+/// # Errors
+/// What was expected.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    duration(text)
 }
 
 /// `30s`, `5m`, `1h`, `7d`, `500ms`, or several in a row (`1h30m`).

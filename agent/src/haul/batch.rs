@@ -10,16 +10,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt};
-use trailhaul_core::mill::OutputFrame;
 use trailhaul_core::model::{BatchEntry, BatchId, Books, ObjectRef, Output, Role, SinkBooks};
 
 use super::fetch::{Fetched, Fetcher, Waiting};
 use super::index_file;
-use super::mill::{Mill, MillError, Piece, Step};
+use super::mill::{Mill, MillError, Piece, SinkFrame, Step};
 use super::tally::Tally;
 use crate::archive::Layout;
 use crate::runtime::CpuPool;
-use crate::sinks::{Sink, SinkBatch, SinkError, UploadTarget, UploadWriter};
+use crate::sinks::{Frame, Sink, SinkBatch, SinkError, UploadTarget, UploadWriter};
 use crate::store::{ObjectStore, Patience, ReadError};
 
 /// What a lane needs for its attempts.
@@ -146,7 +145,7 @@ impl Bench {
         }
         drop(fetched);
         let step = self.on_cpu(mill, Mill::drain).await?;
-        outputs.take(step).await?;
+        outputs.take(step, mill).await?;
         let (tallies, left_out) = mill.as_mut().map(|mill| mill.finish()).unwrap_or_default();
         let entry = self.prepare(mill, batch, partition, tallies, left_out, outputs).await?;
         Ok(Prepared { entry, deferred, left })
@@ -219,7 +218,7 @@ impl Bench {
         loop {
             let step: Step = self.on_cpu(mill, Mill::step).await?;
             let more = step.more;
-            outputs.take(step).await?;
+            outputs.take(step, mill).await?;
             if !more {
                 return Ok(());
             }
@@ -314,10 +313,10 @@ impl Bench {
 }
 
 impl Outputs {
-    async fn take(&mut self, step: Step) -> Result<(), AttemptError> {
-        self.write(step.frames).await?;
+    async fn take(&mut self, step: Step, mill: &mut Option<Box<Mill>>) -> Result<(), AttemptError> {
+        let refused = self.write(step.frames, mill).await?;
         self.quarantine(&step.quarantine).await?;
-        for (sink, lines) in step.refused {
+        for (sink, lines) in step.refused.into_iter().chain(refused) {
             if let Some(writer) = self.refused.get_mut(sink) {
                 let written = writer.write(&lines, count_lines(&lines)).await;
                 written.map_err(|source| AttemptError::Sink { sink: "home".to_owned(), source })?;
@@ -326,15 +325,35 @@ impl Outputs {
         Ok(())
     }
 
-    async fn write(&mut self, frames: Vec<OutputFrame>) -> Result<(), AttemptError> {
-        for ((name, sink), frame) in self.sinks.iter_mut().zip(frames) {
-            if frame.records == 0 {
+    /// Writes each sink's frame; returns lines about the records that a sink can never take.
+    async fn write(
+        &mut self,
+        frames: Vec<SinkFrame>,
+        mill: &mut Option<Box<Mill>>,
+    ) -> Result<Vec<(usize, Vec<u8>)>, AttemptError> {
+        let mut refused = Vec::new();
+        for (index, ((name, sink), made)) in self.sinks.iter_mut().zip(frames).enumerate() {
+            if made.frame.records == 0 {
                 continue;
             }
-            let written = sink.write(Bytes::from(frame.bytes), u64::from(frame.records)).await;
-            written.map_err(|source| AttemptError::Sink { sink: name.clone(), source })?;
+            let frame = Frame {
+                bytes: Bytes::from(made.frame.bytes),
+                records: u64::from(made.frame.records),
+                keys: made.keys,
+            };
+            let written = sink.write(frame).await;
+            let left = written.map_err(|source| AttemptError::Sink { sink: name.clone(), source })?;
+            let mut lines = Vec::new();
+            for record in left {
+                if let (Some(mill), Some(origin)) = (mill.as_mut(), made.origins.get(record.place)) {
+                    mill.refuse(index, *origin, &record.reason, &mut lines);
+                }
+            }
+            if !lines.is_empty() {
+                refused.push((index, lines));
+            }
         }
-        Ok(())
+        Ok(refused)
     }
 
     async fn quarantine(&mut self, lines: &[u8]) -> Result<(), AttemptError> {

@@ -23,15 +23,18 @@ use super::commit::{CommitError, LaneWriter};
 use super::counters::Counters;
 use super::fetch::Fetcher;
 use super::lane::{Lane, LaneEnd};
-use super::mill::{Mill, MillError};
+use super::mill::{KeyBy, Mill, MillError};
 use super::queue::{LaneQueue, QueueRules};
 use super::recover::{RecoverError, Recovered, drop_leftovers, recover};
 use super::tools::{Toolbox, Tools};
 use super::{Places, Scratch};
 use crate::archive::{Genesis, GenesisError, Journal, Layout};
+use crate::aws::Aws;
+use crate::config;
 use crate::ledger::{LaneState, Ledger, LedgerError};
 use crate::runtime::{Budget, Clock, CpuPool, OnError, OnStop, RetryPolicy, Tasks};
-use crate::sinks::{ConsoleSink, Naming, Sink, UploadSink};
+use crate::sinks::kinesis::KinesisOptions;
+use crate::sinks::{ConsoleSink, KinesisSink, Naming, Sink, UploadSink};
 use crate::store::{Patience, StoreError};
 
 /// Where the home archive is.
@@ -78,6 +81,8 @@ pub enum SinkTarget {
     Folder(String),
     /// Standard output.
     Console,
+    /// A Kinesis data stream.
+    Kinesis(config::Kinesis),
 }
 
 /// How memory is shared out, in bytes.
@@ -133,6 +138,8 @@ pub struct Means {
     pub clock: Arc<dyn Clock>,
     /// Tasks, and the shutdown that they obey.
     pub tasks: Arc<Tasks>,
+    /// The connection to AWS, where the configuration needs one.
+    pub aws: Option<Aws>,
 }
 
 /// Why the engine does not start.
@@ -326,6 +333,18 @@ async fn build_sinks(plans: &Plans, means: &Means) -> Result<Arc<[Arc<dyn Sink>]
         let extension = format!("ndjson{}", plan.compression.extension());
         let sink: Arc<dyn Sink> = match &plan.target {
             SinkTarget::Console => Arc::new(ConsoleSink { name }),
+            SinkTarget::Kinesis(stream) => {
+                let refuse = |reason: String| StartError::Sink { sink: name.clone(), key: "role", reason };
+                let aws =
+                    means.aws.clone().ok_or_else(|| refuse("there is no connection to AWS".to_owned()))?;
+                let stop = means.tasks.shutdown().aborting().clone();
+                let options = KinesisOptions::of_sink(&aws, stream, stop);
+                Arc::new(KinesisSink::new(
+                    plan.name.clone(),
+                    aws,
+                    options.map_err(|error| refuse(error.to_string()))?,
+                ))
+            }
             SinkTarget::Archive { url, prefix, home } => Arc::new(UploadSink {
                 name,
                 store: means.places.get(url).await?,
@@ -427,7 +446,7 @@ async fn drop_all_leftovers(
     let mut dropped = drop_leftovers(home.as_ref(), &layout.upload_folders(), &lanes).await?;
     for sink in &plans.sinks {
         let (url, folders) = match &sink.target {
-            SinkTarget::Archive { home: true, .. } | SinkTarget::Console => continue,
+            SinkTarget::Archive { home: true, .. } | SinkTarget::Console | SinkTarget::Kinesis(_) => continue,
             SinkTarget::Archive { url, prefix, .. } => (url, Layout::new(prefix).upload_folders().to_vec()),
             SinkTarget::Folder(url) => (url, vec![String::new()]),
         };
@@ -445,7 +464,7 @@ fn new_toolbox(plans: &Plans, genesis: &Genesis) -> Result<Toolbox, StartError> 
     let fit = plans.memory.working_sets / plans.memory.working_set.max(1);
     let mut sets = Vec::new();
     for _ in 0..fit.clamp(1, u64::from(genesis.lanes)) {
-        let outputs = plans.sinks.iter().map(|sink| output(sink, genesis));
+        let outputs = plans.sinks.iter().map(|sink| keyed_output(sink, genesis));
         sets.push(Tools::new(outputs.collect::<Result<_, _>>()?));
     }
     Ok(Toolbox::new(sets))
@@ -460,6 +479,19 @@ fn new_mill(plans: &Plans, means: &Means, genesis: &Genesis, lane: LaneId) -> Mi
         Window::new(plans.memory.window, plans.window_seconds),
         Scratch::new(plans.scratch.join(format!("lane-{lane}"))),
     )
+}
+
+/// The mill's end of a sink, and by what its records are keyed.
+fn keyed_output(sink: &SinkPlan, genesis: &Genesis) -> Result<(MillOutput, Option<KeyBy>), StartError> {
+    let key_by = match &sink.target {
+        SinkTarget::Kinesis(stream) if stream.partition_key == config::PartitionKey::Account => {
+            Some(KeyBy::Account)
+        }
+        SinkTarget::Kinesis(_) => Some(KeyBy::Event),
+        _ => None,
+    };
+    let made = output(sink, genesis)?;
+    Ok((if key_by.is_some() { made.telling_places() } else { made }, key_by))
 }
 
 /// The mill's end of a sink.

@@ -55,13 +55,33 @@ pub struct Piece {
 #[derive(Debug, Default)]
 pub struct Step {
     /// A frame for each sink, in the order of the sinks; empty when the step made none.
-    pub frames: Vec<OutputFrame>,
+    pub frames: Vec<SinkFrame>,
     /// Lines for the quarantine.
     pub quarantine: Vec<u8>,
     /// Lines about records that a sink cannot take, with the sink's place.
     pub refused: Vec<(usize, Vec<u8>)>,
     /// Whether there is more to do with the pieces at hand.
     pub more: bool,
+}
+
+/// A frame for one sink.
+#[derive(Debug, Default)]
+pub struct SinkFrame {
+    /// The frame.
+    pub frame: OutputFrame,
+    /// For a sink that sends records one by one: the partition key of each.
+    pub keys: Vec<String>,
+    /// For such a sink: the object and the number of each record.
+    pub origins: Vec<(u32, u32)>,
+}
+
+/// What a sink's records are partitioned by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyBy {
+    /// The event's id; of a record without one, its identity.
+    Event,
+    /// Account and region of the object.
+    Account,
 }
 
 /// The state of one lane's mill.
@@ -153,6 +173,17 @@ impl Mill {
             left_out: vec![SinkBooks::default(); self.tools.sinks.len()],
         });
         Ok(())
+    }
+
+    /// A sink can never take a record that was rendered for it: writes a line about it.
+    pub fn refuse(&mut self, sink: usize, origin: (u32, u32), reason: &str, lines: &mut Vec<u8>) {
+        let Some(batch) = &mut self.batch else { return };
+        if let Some(left_out) = batch.left_out.get_mut(sink) {
+            left_out.refused += 1;
+        }
+        if let Some(tally) = batch.tallies.get(origin.0 as usize) {
+            tally.refuse(origin.1, reason, lines);
+        }
     }
 
     /// Adds an object to the batch and returns its place there.
@@ -335,7 +366,7 @@ impl Mill {
         let Some(batch) = &mut self.batch else { return Ok(()) };
         let (chunk, candidates, tallies) = (&self.tools.chunk, &self.tools.candidates, &batch.tallies);
         let hauled_at = batch.now.saturating_mul(1_000);
-        for (index, sink) in self.tools.sinks.iter_mut().enumerate() {
+        for (index, (sink, key_by)) in self.tools.sinks.iter_mut().enumerate() {
             let rendered =
                 sink.frame(chunk, kept, |span| context(chunk, candidates, tallies, hauled_at, span))?;
             if let Some(left_out) = batch.left_out.get_mut(index) {
@@ -348,12 +379,21 @@ impl Mill {
                     let record = chunk.records().get(*place as usize);
                     let tally = record.and_then(|record| tallies.get(record.object as usize));
                     if let (Some(record), Some(tally)) = (record, tally) {
-                        tally.refuse(record.number, refusal, &mut lines);
+                        tally.refuse(record.number, &refusal.to_string(), &mut lines);
                     }
                 }
                 step.refused.push((index, lines));
             }
-            step.frames.push(rendered.frame);
+            let mut frame = SinkFrame { frame: rendered.frame, ..SinkFrame::default() };
+            if let Some(key_by) = key_by {
+                for place in rendered.places {
+                    let Some(record) = chunk.records().get(place as usize) else { continue };
+                    let context = context(chunk, candidates, tallies, hauled_at, record);
+                    frame.keys.push(partition_key(*key_by, &context, tallies.get(record.object as usize)));
+                    frame.origins.push((record.object, record.number));
+                }
+            }
+            step.frames.push(frame);
         }
         Ok(())
     }
@@ -388,6 +428,20 @@ fn context<'a>(
         hauled_at,
         object_time: tally.map_or(0, |tally| tally.stamp.saturating_mul(1_000)),
         enrichment: None,
+    }
+}
+
+/// At most 256 characters, never empty.
+fn partition_key(key_by: KeyBy, context: &Context<'_>, tally: Option<&Tally>) -> String {
+    match key_by {
+        KeyBy::Event if !context.repeat_key.id.is_empty() => {
+            context.repeat_key.id.chars().take(256).collect()
+        }
+        KeyBy::Event => format!("{:032x}", context.repeat_key.id_hash),
+        KeyBy::Account => {
+            let region = tally.map_or("", |tally| tally.region.as_str());
+            format!("{}/{region}", context.account)
+        }
     }
 }
 

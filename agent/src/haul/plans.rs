@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+
 use trailhaul_core::decode::DecodeLimits;
 use trailhaul_core::encode::Compression;
 use trailhaul_core::model::MAX_ENTRY_BYTES;
@@ -162,8 +163,8 @@ fn sink_plan(config: &Config, sink: &config::Sink) -> SinkPlan {
         Target::File(file) => {
             (compress(file.compression), SinkTarget::Folder(format!("file://{}", file.path.display())))
         }
-        // Kinesis is refused by the configuration until its sink is there.
-        Target::Console(_) | Target::Kinesis(_) => (Compression::None, SinkTarget::Console),
+        Target::Console(_) => (Compression::None, SinkTarget::Console),
+        Target::Kinesis(stream) => (Compression::None, SinkTarget::Kinesis(stream.clone())),
     };
     SinkPlan {
         name: sink.name.to_string(),
@@ -188,7 +189,7 @@ impl FolderOpener {
         for sink in &config.sinks {
             match sink_plan(config, sink).target {
                 SinkTarget::Archive { url, .. } | SinkTarget::Folder(url) => ours.insert(url),
-                SinkTarget::Console => false,
+                SinkTarget::Console | SinkTarget::Kinesis(_) => false,
             };
         }
         Self { ours }

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use trailhaul_core::plan::Start;
 
+use super::Places;
 use super::engine::{Engine, Means, StartError};
 use super::lane::LaneEnd;
+use super::opener::{ConfiguredOpener, OpenerError};
 use super::plans::{self, PlanError};
 use super::seams::{LaneIntake, LedgerInventory};
 use super::summary::{Ended, Summary};
 use super::watch::Watch;
-use super::{Places, StoreOpener};
 use crate::config::{Config, Trail};
 use crate::ledger::{Ledger, LedgerError, LedgerOptions};
 use crate::runtime::{Clock, OnError, OnStop, Shutdown, Tasks};
@@ -41,6 +42,9 @@ pub enum RunError {
     /// The configuration asks for more than there is.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The stores.
+    #[error(transparent)]
+    Open(#[from] OpenerError),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -65,7 +69,6 @@ const HOUSEKEEPING: Duration = Duration::from_secs(60);
 pub async fn run(
     config: &Config,
     options: RunOptions,
-    opener: Box<dyn StoreOpener>,
     clock: Arc<dyn Clock>,
     shutdown: Shutdown,
 ) -> Result<Summary, RunError> {
@@ -73,9 +76,11 @@ pub async fn run(
     let (plans, cache_bytes) = plans::engine(config, options)?;
     let ledger_options = LedgerOptions { cache_bytes, rebuild: options.rebuild_ledger, gate: None };
     let ledger = Ledger::open(&config.state.path, &ledger_options)?;
-    let places = Arc::new(Places::new(opener));
+    let opener = ConfiguredOpener::new(config, Arc::clone(&clock)).await?;
+    let aws = opener.aws().cloned();
+    let places = Arc::new(Places::new(Box::new(opener)));
     let tasks = Arc::new(Tasks::new(shutdown.clone()));
-    let means = Means { ledger: ledger.clone(), places, clock: Arc::clone(&clock), tasks };
+    let means = Means { ledger: ledger.clone(), places, clock: Arc::clone(&clock), tasks, aws };
 
     let engine = Engine::start(&plans, &means).await?;
     tracing::info!(

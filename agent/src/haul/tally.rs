@@ -7,7 +7,6 @@ use trailhaul_core::dedup::Decision;
 use trailhaul_core::model::{
     AccountId, BatchId, Dropped, LogKey, MAX_RANGES, ObjectEntry, ObjectRef, Verdict,
 };
-use trailhaul_core::normalize::Refusal;
 
 /// The counts of one object of the running batch.
 #[derive(Debug)]
@@ -18,6 +17,8 @@ pub struct Tally {
     pub stamp: i64,
     /// The object's day folder, in days since the Unix epoch.
     pub day: i32,
+    /// The region of the object's folder.
+    pub region: String,
     /// The object's line in the journal.
     pub entry: ObjectEntry,
 }
@@ -33,6 +34,7 @@ impl Tally {
             account: key.as_ref().map(|key| key.account).unwrap_or_default(),
             stamp: key.as_ref().map_or(0, |key| key.stamp.unix_seconds()),
             day: i32::try_from(day).unwrap_or(0),
+            region: key.as_ref().map_or_else(String::new, |key| key.region.to_owned()),
             entry: ObjectEntry {
                 object,
                 sha256: None,
@@ -104,7 +106,7 @@ impl Tally {
     }
 
     /// Writes a line about a record that a sink cannot take.
-    pub fn refuse(&self, record: u32, refusal: &Refusal, lines: &mut Vec<u8>) {
+    pub fn refuse(&self, record: u32, reason: &str, lines: &mut Vec<u8>) {
         let object = &self.entry.object;
         let line = json!({
             "bucket": object.bucket,
@@ -112,7 +114,7 @@ impl Tally {
             "etag": object.etag,
             "version": object.version,
             "record": record,
-            "reason": refusal.to_string(),
+            "reason": reason,
         });
         lines.extend_from_slice(line.to_string().as_bytes());
         lines.push(b'\n');

@@ -11,10 +11,12 @@ use trailhaul_core::decode::Chunk;
 use trailhaul_core::dedup::{Candidate, Decision};
 use trailhaul_core::mill::MillOutput;
 
+use super::mill::KeyBy;
+
 /// What a mill works with: a chunk, what is decided about its records, and the encoders of the sinks.
 pub struct Tools {
-    /// One for each sink, in their order.
-    pub sinks: Vec<MillOutput>,
+    /// One for each sink, in their order; where a sink keys its records, by what.
+    pub sinks: Vec<(MillOutput, Option<KeyBy>)>,
     /// The chunk at hand.
     pub chunk: Chunk,
     /// Its records, as the window sees them.
@@ -25,7 +27,7 @@ pub struct Tools {
 
 impl Tools {
     /// Tools with these outputs. Their buffers grow with their first use.
-    pub fn new(sinks: Vec<MillOutput>) -> Self {
+    pub fn new(sinks: Vec<(MillOutput, Option<KeyBy>)>) -> Self {
         Self { sinks, chunk: Chunk::empty(), candidates: Vec::new(), decisions: Vec::new() }
     }
 }

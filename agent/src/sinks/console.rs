@@ -3,10 +3,9 @@
 use std::io::Write;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use trailhaul_core::model::{BatchId, Output, Place, Role};
 
-use super::{Sink, SinkBatch, SinkError};
+use super::{Frame, RefusedRecord, Sink, SinkBatch, SinkError};
 use crate::store::{ErrorKind, StoreError};
 
 /// The console.
@@ -35,9 +34,10 @@ struct ConsoleBatch {
 
 #[async_trait]
 impl SinkBatch for ConsoleBatch {
-    async fn write(&mut self, frame: Bytes, records: u64) -> Result<(), SinkError> {
-        self.records += records;
-        self.size += frame.len() as u64;
+    async fn write(&mut self, frame: Frame) -> Result<Vec<RefusedRecord>, SinkError> {
+        self.records += frame.records;
+        self.size += frame.bytes.len() as u64;
+        let frame = frame.bytes;
         // A pipe may block for as long as its reader likes: not on the runtime's threads.
         let written = tokio::task::spawn_blocking(move || {
             let mut out = std::io::stdout().lock();
@@ -45,7 +45,7 @@ impl SinkBatch for ConsoleBatch {
         })
         .await;
         match written {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => Ok(Vec::new()),
             Ok(Err(error)) => {
                 let message = error.to_string();
                 Err(StoreError::new(ErrorKind::Other, "print records", "stdout", message).caused_by(error))

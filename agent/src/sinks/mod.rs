@@ -7,6 +7,7 @@
 
 mod console;
 pub mod kinesis;
+mod kinesis_sink;
 mod place;
 mod upload;
 
@@ -17,6 +18,7 @@ use trailhaul_core::model::{BatchId, Output};
 use crate::store::StoreError;
 
 pub use console::ConsoleSink;
+pub use kinesis_sink::KinesisSink;
 pub use place::{Naming, UploadSink};
 pub use upload::{UploadTarget, UploadWriter};
 
@@ -29,15 +31,40 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     /// Its name in the configuration.
     fn name(&self) -> &str;
 
+    /// Whether its frames carry a partition key for each record.
+    fn wants_keys(&self) -> bool {
+        false
+    }
+
     /// Starts a batch whose objects render to this archive prefix (`date=YYYY-MM-DD/`).
     async fn open(&self, batch: BatchId, partition: &str) -> Result<Box<dyn SinkBatch>, SinkError>;
+}
+
+/// Some records of a batch, rendered for one sink.
+#[derive(Debug, Clone, Default)]
+pub struct Frame {
+    /// Lines, compressed as the sink wants them.
+    pub bytes: Bytes,
+    /// Records in it.
+    pub records: u64,
+    /// For sinks that send records one by one ([`Sink::wants_keys`]): the partition key of each, in order.
+    pub keys: Vec<String>,
+}
+
+/// A record that a sink can never take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedRecord {
+    /// Its place in the frame, from 0.
+    pub place: usize,
+    /// Why.
+    pub reason: String,
 }
 
 /// One batch at one sink.
 #[async_trait]
 pub trait SinkBatch: Send {
-    /// Takes a frame of so many records. Returns when the sink has room for the next.
-    async fn write(&mut self, frame: Bytes, records: u64) -> Result<(), SinkError>;
+    /// Takes a frame. Returns when the sink has room for the next, with the records that it can never take.
+    async fn write(&mut self, frame: Frame) -> Result<Vec<RefusedRecord>, SinkError>;
 
     /// Makes everything durable. `None` when nothing was written.
     async fn prepare(&mut self) -> Result<Option<Output>, SinkError>;

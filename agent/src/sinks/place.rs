@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use trailhaul_core::model::{BatchId, Output, Role};
 
 use super::upload::{UploadTarget, UploadWriter};
-use super::{Sink, SinkBatch, SinkError};
+use super::{Frame, RefusedRecord, Sink, SinkBatch, SinkError};
 use crate::archive::Layout;
 use crate::store::{ObjectStore, Patience};
 
@@ -61,8 +60,9 @@ impl Sink for UploadSink {
 
 #[async_trait]
 impl SinkBatch for UploadWriter {
-    async fn write(&mut self, frame: Bytes, records: u64) -> Result<(), SinkError> {
-        Self::write(self, &frame, records).await
+    async fn write(&mut self, frame: Frame) -> Result<Vec<RefusedRecord>, SinkError> {
+        Self::write(self, &frame.bytes, frame.records).await?;
+        Ok(Vec::new())
     }
 
     async fn prepare(&mut self) -> Result<Option<Output>, SinkError> {

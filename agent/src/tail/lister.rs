@@ -137,7 +137,7 @@ impl Tail {
     /// taken in, or the intake is closed. What could not be listed is counted in [`Pass::failed`].
     ///
     /// # Errors
-    /// When the inventory fails.
+    /// When the inventory fails; the tail is of no use after that.
     pub async fn run_once(&mut self) -> Result<Pass, TailError> {
         let Self { context, health, schedule } = self;
         let (context, now) = (&*context, context.now());

@@ -166,6 +166,7 @@ impl World {
             places: Arc::new(Places::new(Box::new(Opener(opener)))),
             clock: Arc::new(SystemClock),
             tasks: Arc::new(Tasks::new(shutdown)),
+            aws: None,
         };
         let engine = match Engine::start(&self.plans(options), &means).await {
             Ok(engine) => engine,

@@ -44,6 +44,20 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// Drops the segments whose last commit is older than `before`; they begin again uncut.
+    fn expire(&mut self, before: i64) {
+        let live: BTreeSet<SegmentKey> = self
+            .rows
+            .iter()
+            .filter(|(_, rows)| rows.iter().any(|(_, at, _)| *at >= before))
+            .map(|((segment, _), _)| *segment)
+            .collect();
+        self.rows.retain(|(segment, _), _| live.contains(segment));
+        self.bits.retain(|segment, _| live.contains(segment));
+    }
+}
+
 fn shard_at(packed: &[u8; ENTRY_LEN], bits: u8) -> u16 {
     shard_of(Entry::from_bytes(packed).identity.id, bits)
 }
@@ -110,6 +124,7 @@ enum Action {
     Void,
     Wait(i64),
     Reshard(usize, u8),
+    Expire,
     ForgetAll,
 }
 
@@ -145,6 +160,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Void),
         2 => (0..700_i64).prop_map(Action::Wait),
         1 => (any::<usize>(), 0..5_u8).prop_map(|(which, bits)| Action::Reshard(which, bits)),
+        1 => Just(Action::Expire),
         1 => Just(Action::ForgetAll),
     ]
 }
@@ -187,9 +203,9 @@ impl Run {
                     self.ledger.rows.keys().map(|(segment, _)| *segment).collect();
                 if let Some(segment) = segments.iter().nth(which % segments.len().max(1)) {
                     self.ledger.reshard(*segment, bits);
-                    self.window.forget(*segment);
                 }
             }
+            Action::Expire => self.ledger.expire(self.now - i64::from(WINDOW)),
             Action::ForgetAll => {
                 for (segment, _) in self.ledger.rows.keys() {
                     self.window.forget(*segment);
@@ -233,9 +249,20 @@ impl Run {
 
         let (batch, at) = (self.batch, self.now);
         self.model.committed.extend(expected.into_iter().map(|(segment, entry)| (segment, entry, batch, at)));
+        // The ledger gets what the index file says: rebuilding it from the archive is the same thing.
+        let mut file = Vec::new();
+        let mut encoder = IndexEncoder::new(batch, &mut file);
         for (segment, row) in first {
-            self.ledger.commit(batch, at, segment, &row);
+            encoder.row(segment, &row, &mut file);
         }
+        encoder.finish(&mut file);
+        let (mut decoder, ledger) = (IndexDecoder::new(), &mut self.ledger);
+        let mut take = |segment: SegmentKey, row: &[u8]| {
+            ledger.commit(batch, at, segment, row);
+            Ok(())
+        };
+        decoder.feed(&file, &mut take).unwrap();
+        assert_eq!(decoder.finish().unwrap().entries, packed.len() as u64);
         self.window.commit(&mut self.spill, at).unwrap();
         self.batch.batch += 1;
     }

@@ -21,8 +21,9 @@ pub fn shard_of(id: u128, bits: u8) -> u16 {
     top.checked_shr(u32::from(MAX_SHARD_BITS - bits)).unwrap_or(0)
 }
 
-/// What was committed. Answers must reflect every commit and re-shard up to now; after a segment was
-/// re-sharded, or rows of it were dropped before their time, the window must be told ([`super::Window::forget`]).
+/// What was committed. Answers must reflect every commit and every new cut of a segment up to now. When rows
+/// are dropped that still count, the window must be told ([`super::Window::forget`]); rows older than
+/// the window, and whole segments of them, may go at any time.
 pub trait CommittedIds {
     /// By how many top bits of the id the rows of this segment are split; 0 for a segment that is unknown.
     fn shard_bits(&mut self, segment: SegmentKey) -> Result<u8, BoxError>;

@@ -277,6 +277,20 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_is_full_at_the_cap_and_small_until_then() {
+        let (mut spill, mut ids) = (MemorySpill::default(), Tentative::default());
+        for n in 0..MAX_BATCH_IDS {
+            ids.add(&mut spill, segment(), entry(spread(u64::from(n)), 0, n), Seen::Never).unwrap();
+        }
+        let one_more = ids.add(&mut spill, segment(), entry(1, 0, 0), Seen::Never);
+        assert!(matches!(one_more, Err(DedupError::TooManyIds { limit: MAX_BATCH_IDS })));
+        assert!(ids.bytes() <= 34 << 20, "{} bytes", ids.bytes());
+        let last = u64::from(MAX_BATCH_IDS - 1);
+        let known = ids.lookup(&mut spill, Identity { id: spread(last), content: 0 }).unwrap();
+        assert_eq!(known, Seen::Twin(entry(spread(last), 0, MAX_BATCH_IDS - 1)));
+    }
+
+    #[test]
     fn one_id_with_very_many_contents_is_quick() {
         let (mut spill, mut ids) = (MemorySpill::default(), Tentative::default());
         for n in 0..100_000 {

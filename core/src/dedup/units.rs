@@ -72,16 +72,19 @@ impl Units {
         self.bytes
     }
 
-    /// The shard bits of a segment: what its units in memory were cut by, else what the ledger says.
+    /// The shard bits of a segment, as the ledger says. Units that were cut by others are dropped: the segment
+    /// was cut anew, or it expired and began again.
     pub(super) fn bits(
-        &self,
+        &mut self,
         committed: &mut dyn CommittedIds,
         segment: SegmentKey,
     ) -> Result<u8, DedupError> {
-        if let Some((bits, _)) = self.bits.get(&segment) {
-            return Ok(*bits);
+        let now =
+            committed.shard_bits(segment).map_err(|source| DedupError::Committed { segment, source })?;
+        if self.bits.get(&segment).is_some_and(|(kept, _)| *kept != now) {
+            self.forget(segment);
         }
-        committed.shard_bits(segment).map_err(|source| DedupError::Committed { segment, source })
+        Ok(now)
     }
 
     /// Tells the probes of one unit what was committed at `since` or later. `order` are the indexes of the

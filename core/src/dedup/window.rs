@@ -123,7 +123,7 @@ impl Window {
         while records.peek().is_some() {
             let mut slice = Slice::default();
             for candidate in records.by_ref().take(SLICE) {
-                slice.add(candidate, &self.units, committed)?;
+                slice.add(candidate, &mut self.units, committed)?;
             }
             slice.look(&mut self.units, committed, since)?;
             for pending in slice.pending {
@@ -166,7 +166,8 @@ impl Window {
         spill.clear().map_err(DedupError::Spill)
     }
 
-    /// Drops what is in memory of a segment: its rows in the ledger were cut anew or dropped.
+    /// Drops what is in memory of a segment. Needed when rows that still count were dropped or changed in the
+    /// ledger; other shard bits are noticed anyway.
     pub fn forget(&mut self, segment: SegmentKey) {
         self.units.forget(segment);
     }
@@ -271,7 +272,7 @@ impl Slice {
     fn add(
         &mut self,
         candidate: Candidate,
-        units: &Units,
+        units: &mut Units,
         committed: &mut dyn CommittedIds,
     ) -> Result<(), DedupError> {
         let Candidate { place, identity, object, record } = candidate;
@@ -289,7 +290,7 @@ impl Slice {
     fn bits_of(
         &mut self,
         segment: SegmentKey,
-        units: &Units,
+        units: &mut Units,
         committed: &mut dyn CommittedIds,
     ) -> Result<u8, DedupError> {
         if let Some((last, bits)) = self.last_segment

@@ -8,6 +8,8 @@
 //! Failure: an [`EncodeError`], which only a lack of memory or a broken library can cause.
 
 mod gzip;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 
 use gzip::GzipMember;
 

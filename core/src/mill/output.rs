@@ -12,8 +12,13 @@ use crate::route::Filter;
 
 use super::{Kept, RawOutput, Rendered, RenderedOutput, route};
 
-/// An output's frames.
-pub enum MillOutput {
+/// An output's frames, and whether it tells which records they hold.
+pub struct MillOutput {
+    kind: Kind,
+    tells_places: bool,
+}
+
+enum Kind {
     /// The records' own bytes.
     Raw(RawOutput),
     /// The same, of the records that a filter wants.
@@ -34,13 +39,25 @@ impl MillOutput {
         redaction: Redaction,
     ) -> Result<Self, RedactionError> {
         let renderer = Renderer::new(format, redaction)?;
-        Ok(match (format, filter) {
-            (Format::Raw, None) => Self::Raw(RawOutput::new(encoder)),
+        let kind = match (format, filter) {
+            (Format::Raw, None) => Kind::Raw(RawOutput::new(encoder)),
             (Format::Raw, Some(filter)) => {
-                Self::Filtered(RawOutput::new(encoder), Box::new(filter), Box::new(Parser::new()))
+                Kind::Filtered(RawOutput::new(encoder), Box::new(filter), Box::new(Parser::new()))
             }
-            (_, filter) => Self::Rendered(Box::new(RenderedOutput::new(encoder, renderer, filter))),
-        })
+            (_, filter) => Kind::Rendered(Box::new(RenderedOutput::new(encoder, renderer, filter))),
+        };
+        Ok(Self { kind, tells_places: false })
+    }
+
+    /// The same, telling which records each frame holds ([`Rendered::places`]): for sinks that send records one
+    /// by one.
+    #[must_use]
+    pub fn telling_places(mut self) -> Self {
+        self.tells_places = true;
+        if let Kind::Rendered(output) = &mut self.kind {
+            output.tells_places = true;
+        }
+        self
     }
 
     /// The frame of the kept records of a chunk.
@@ -53,18 +70,28 @@ impl MillOutput {
         kept: &Kept,
         context: impl FnMut(&'a RecordSpan) -> Context<'a>,
     ) -> Result<Rendered, EncodeError> {
-        match self {
-            Self::Raw(output) => Ok(Rendered { frame: output.frame(chunk, kept)?, ..Rendered::default() }),
-            Self::Filtered(output, filter, parser) => {
+        let tells = self.tells_places;
+        let places = |kept: &Kept| -> Vec<u32> {
+            let all = 0..u32::try_from(chunk.records().len()).unwrap_or(u32::MAX);
+            if tells { all.filter(|place| kept.contains(*place as usize)).collect() } else { Vec::new() }
+        };
+        match &mut self.kind {
+            Kind::Raw(output) => Ok(Rendered {
+                frame: output.frame(chunk, kept)?,
+                places: places(kept),
+                ..Rendered::default()
+            }),
+            Kind::Filtered(output, filter, parser) => {
                 let mut wanted = kept.clone();
                 let routed = route(filter, parser, chunk, &mut wanted);
                 Ok(Rendered {
                     frame: output.frame(chunk, &wanted)?,
                     filtered: routed.filtered,
                     refused: routed.refused,
+                    places: places(&wanted),
                 })
             }
-            Self::Rendered(output) => output.frame(chunk, kept, context),
+            Kind::Rendered(output) => output.frame(chunk, kept, context),
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct Rendered {
     pub filtered: u32,
     /// Records that cannot be rendered, by their place in the chunk.
     pub refused: Vec<(u32, Refusal)>,
+    /// The records of the frame, by their place in the chunk, in order; only where they are asked for.
+    pub places: Vec<u32>,
 }
 
 /// Makes the frames of one output that filters or renders.
@@ -58,12 +60,21 @@ pub struct RenderedOutput {
     parser: Parser,
     /// The lines of the chunk at hand: some two times its bytes.
     lines: Vec<u8>,
+    /// Whether to tell which records a frame holds.
+    pub(super) tells_places: bool,
 }
 
 impl RenderedOutput {
     /// An output with this encoder, format and filter.
     pub fn new(encoder: FrameEncoder, renderer: Renderer, filter: Option<Filter>) -> Self {
-        Self { encoder, renderer: renderer.trusting(), filter, parser: Parser::new(), lines: Vec::new() }
+        Self {
+            encoder,
+            renderer: renderer.trusting(),
+            filter,
+            parser: Parser::new(),
+            lines: Vec::new(),
+            tells_places: false,
+        }
     }
 
     /// The frame of the kept records of a chunk; `context` says what is known of each.
@@ -83,6 +94,9 @@ impl RenderedOutput {
                 Ok(true) => {
                     self.lines.push(b'\n');
                     rendered.frame.records += 1;
+                    if self.tells_places {
+                        rendered.places.push(place(index));
+                    }
                 }
                 Ok(false) => rendered.filtered += 1,
                 Err(refusal) => rendered.refused.push((place(index), refusal)),

@@ -204,7 +204,7 @@ impl<'p, 'o> Mapper<'p, 'o> {
     }
 }
 
-/// Appends ` `-free JSON string text of plain text; for keys that are put together.
+/// Appends plain text as JSON string text; for keys that are put together.
 pub(super) fn push_plain(text: &str, out: &mut Vec<u8>) {
     escape_into(text, out);
 }

@@ -243,7 +243,7 @@ impl Redaction {
 pub(super) struct Redacted {
     /// Per value id; empty when nothing is redacted.
     state: Vec<State>,
-    /// The texts of replaced values, as JSON string text.
+    /// The texts of replaced values, as JSON string text, sorted by value id.
     texts: Vec<(usize, String)>,
 }
 
@@ -265,6 +265,7 @@ impl Redacted {
                 false
             });
         }
+        self.texts.sort_unstable_by_key(|(id, _)| *id);
     }
 
     fn mark(&mut self, record: Record<'_>, value: Value<'_>, action: Action, key: Option<&HashKey>) {
@@ -311,7 +312,8 @@ impl Redacted {
         if self.state(value) != State::Replaced {
             return None;
         }
-        self.texts.iter().find(|(id, _)| *id == value.id()).map(|(_, text)| text.as_str())
+        let at = self.texts.binary_search_by_key(&value.id(), |(id, _)| *id).ok()?;
+        self.texts.get(at).map(|(_, text)| text.as_str())
     }
 
     /// Appends a value as JSON: its very text, but for what is redacted in it.

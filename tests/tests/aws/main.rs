@@ -10,5 +10,6 @@
 mod faults;
 mod kinesis;
 mod roles;
+mod secrets;
 mod store;
 mod support;

@@ -223,7 +223,6 @@ pub(super) fn build(s: &Section<'_>) -> Option<Archive> {
 
 /// What the kind of store can and cannot do.
 fn check_place(s: &Section<'_>, place: &Place) {
-    s.needs("bucket", support::store(place));
     if place.folder().is_none() {
         if s.item("lifecycle").is_some() {
             s.needs("lifecycle", support::lifecycle());

@@ -4,7 +4,6 @@ use crate::config::choice::{Choice as _, choices};
 use crate::config::key::{Form, Key, Kind};
 use crate::config::organization::{ROLE, optional_role};
 use crate::config::section::Section;
-use crate::config::support;
 
 use super::{Format, Role, sink_keys};
 
@@ -44,7 +43,6 @@ pub(in crate::config) const KEYS: &[Key] = sink_keys![
 ];
 
 pub(super) fn build(s: &Section<'_>) -> Option<Kinesis> {
-    s.needs("type", support::kinesis());
     let stream = s.read("stream", stream);
     let region = s.optional("region", crate::config::aws::region);
     let role = optional_role(s, "role");

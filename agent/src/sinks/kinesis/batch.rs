@@ -66,6 +66,17 @@ pub enum WhyRefused {
     PartitionKey,
 }
 
+impl std::fmt::Display for WhyRefused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooLarge { size, limit } => {
+                write!(f, "{size} bytes with its partition key, and the stream takes {limit}")
+            }
+            Self::PartitionKey => f.write_str("no partition key of 1 to 256 characters"),
+        }
+    }
+}
+
 /// The records of one `send`, until they are delivered.
 #[derive(Debug, Default)]
 pub(super) struct Queue {

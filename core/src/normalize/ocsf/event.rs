@@ -63,7 +63,7 @@ pub(super) fn write(m: &mut Mapper<'_, '_>, version: OcsfVersion) -> bool {
         OcsfClass::Authentication => target::authentication(m),
     };
     if complete {
-        observe::write(m, class.ocsf, version);
+        observe::write(m, class.ocsf);
     }
     complete
 }

@@ -6,7 +6,7 @@
 //! Class: API Activity, Account Change or Authentication by the event's name; Insights become Detection
 //! Findings, with one finding id for start and end. A record that cannot fill what its class requires (no name,
 //! nobody who acts, nowhere that the call came from: aggregated events, for one) is a Base Event, and nothing
-//! is invented to make it more. ARCHITECTURE.md argues where this differs from AWS's own output.
+//! is invented to make it more. docs/formats.md argues where this differs from AWS's own output.
 
 mod actor;
 mod api;

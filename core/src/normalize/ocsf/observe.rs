@@ -1,6 +1,5 @@
 //! `observables`: the values of an event that an investigator searches for, each with where it stands.
 
-use crate::normalize::OcsfVersion;
 use crate::normalize::classify::OcsfClass;
 use crate::normalize::mapper::Mapper;
 
@@ -16,7 +15,7 @@ const RESOURCE_UID: (i64, &str) = (10, "Resource UID");
 const MAX_RESOURCES: usize = 32;
 
 /// Writes `observables`.
-pub(super) fn write(m: &mut Mapper<'_, '_>, class: OcsfClass, _version: OcsfVersion) {
+pub(super) fn write(m: &mut Mapper<'_, '_>, class: OcsfClass) {
     m.array("observables", |m| {
         if let Some(name) = m.text(actor::user_name(m)) {
             observable(m, "actor.user.name", USER_NAME, name);

@@ -1,0 +1,156 @@
+//! Where digests and logs are read from.
+//!
+//! In: stores, each with the name of the bucket that it stands for. Out: small objects whole, logs hashed
+//! piece by piece. A live bucket must hold what says that it belongs there; a copy may hold objects of any
+//! bucket, under their original keys below a prefix of its own. Failure: a [`ReadFailure`] by what it means
+//! for the object; retries happen in the object reader.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use trailhaul_core::model::ObjectRef;
+use trailhaul_core::verify::{LogContent, LogHasher};
+
+use crate::runtime::{CpuPool, RetryPolicy};
+use crate::store::{ObjectMeta, ObjectReader, ObjectStore, ReadError};
+
+/// What a store is to the objects in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    /// CloudTrail's own bucket.
+    Live,
+    /// A copy: the bucket names in the digests are those of the originals.
+    Copy,
+}
+
+/// Why an object could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReadFailure {
+    /// There is no such object.
+    Missing,
+    /// Not allowed.
+    Denied,
+    /// In a cold storage class.
+    Archived,
+    /// Anything else, with the reason.
+    Other(String),
+}
+
+impl ReadFailure {
+    fn of(error: &ReadError) -> Self {
+        match error {
+            ReadError::Vanished(_) => Self::Missing,
+            ReadError::Denied(_) => Self::Denied,
+            ReadError::Archived(_) => Self::Archived,
+            other => {
+                let mut text = other.to_string();
+                let mut cause = std::error::Error::source(other);
+                while let Some(error) = cause {
+                    text = format!("{text}: {error}");
+                    cause = error.source();
+                }
+                Self::Other(text)
+            }
+        }
+    }
+}
+
+/// No store is known for a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("bucket {0} is not among those to read")]
+pub struct OpenError(pub String);
+
+/// One bucket to read.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Where it is read.
+    pub store: Arc<dyn ObjectStore>,
+    /// The bucket's name.
+    pub bucket: String,
+    /// Live or a copy.
+    pub outlook: Outlook,
+}
+
+/// The buckets to read, and how.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    by_bucket: BTreeMap<String, Source>,
+    cpu: Arc<CpuPool>,
+    retry: RetryPolicy,
+    cancel: CancellationToken,
+}
+
+impl Sources {
+    /// No buckets yet. Hashing happens on `cpu`; reading is retried by `retry` and ended by `cancel`.
+    pub fn new(cpu: Arc<CpuPool>, retry: RetryPolicy, cancel: CancellationToken) -> Self {
+        Self { by_bucket: BTreeMap::new(), cpu, retry, cancel }
+    }
+
+    /// Adds a bucket.
+    pub fn add(&mut self, source: Source) {
+        self.by_bucket.insert(source.bucket.clone(), source);
+    }
+
+    /// Every bucket.
+    pub fn iter(&self) -> impl Iterator<Item = &Source> {
+        self.by_bucket.values()
+    }
+
+    /// The store for a bucket: its own; else, from within a copy, the copy itself, which may hold the objects
+    /// of several buckets.
+    pub fn resolve<'a>(&'a self, from: &'a Source, bucket: &str) -> Result<&'a Source, OpenError> {
+        match (self.by_bucket.get(bucket), from.outlook) {
+            (Some(source), _) => Ok(source),
+            (None, Outlook::Copy) => Ok(from),
+            (None, Outlook::Live) => Err(OpenError(bucket.to_owned())),
+        }
+    }
+
+    /// The CPU pool for work beside reading.
+    pub fn cpu(&self) -> &CpuPool {
+        &self.cpu
+    }
+
+    /// Reads an object of at most `cap` stored bytes.
+    pub async fn read(
+        &self,
+        source: &Source,
+        key: &str,
+        cap: u64,
+    ) -> Result<(ObjectMeta, Bytes), ReadFailure> {
+        self.reader(source, key).read_to_end(cap).await.map_err(|error| ReadFailure::of(&error))
+    }
+
+    /// Hashes a log file of at most `cap` inflated bytes. Also tells its stored size.
+    pub async fn hash(&self, source: &Source, key: &str, cap: u64) -> Result<(LogContent, u64), ReadFailure> {
+        let mut reader = self.reader(source, key);
+        let mut hasher = LogHasher::new(cap);
+        let mut stored = 0;
+        while let Some(piece) = reader.next().await.map_err(|error| ReadFailure::of(&error))? {
+            stored += piece.len() as u64;
+            let hashed = self.cpu.run(move || {
+                hasher.push(&piece);
+                hasher
+            });
+            hasher = hashed.await.map_err(|error| ReadFailure::Other(error.to_string()))?;
+            if hasher.is_over() {
+                break;
+            }
+        }
+        Ok((hasher.finish(), stored))
+    }
+
+    fn reader(&self, source: &Source, key: &str) -> ObjectReader {
+        // No ETag and no version: whatever stands under the key now is what is to be judged.
+        let object = ObjectRef {
+            bucket: source.store.url().into(),
+            key: key.to_owned(),
+            etag: String::new(),
+            version: None,
+            size: 0,
+        };
+        ObjectReader::new(Arc::clone(&source.store), &object, self.retry, self.cancel.clone())
+    }
+}

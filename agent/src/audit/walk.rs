@@ -1,0 +1,417 @@
+//! One chain from its oldest digest to its newest.
+//!
+//! In: the keys of its digests in order. Out: a [`ChainReport`]. A few digests and a few logs are read at
+//! once; digests are examined on the CPU pool and handed to the chain as they come, which takes them in any
+//! order; the logs of proven ones are checked meanwhile. Digests that only a successor proves have their
+//! logs checked at the end, when it is known which they are. Held at a time: a few digests, the log entries
+//! of a few, and what the chain keeps of each.
+//!
+//! All reads of a chain are in one set that is polled as a whole: one left unpolled could hold a place in
+//! the CPU pool's queue that the others wait for.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::Semaphore;
+use trailhaul_core::model::LogKey;
+use trailhaul_core::verify::{
+    CADENCE, Chain, ChainId, Class, Coverage, DigestFault, DigestKey, DigestLog, Examined, Expected, KeyRing,
+    Place, Scope, Seen, Sha256, SignatureMetadata, StoredDigest, examine,
+};
+
+use super::logs::{CheckedLog, check_log};
+use super::report::{ChainReport, Problem, Weight, time};
+use super::source::{Outlook, ReadFailure, Source, Sources};
+use super::verify::Progress;
+
+/// Digests of one chain that are read at once.
+const DIGESTS_AHEAD: usize = 8;
+
+/// Log files of one chain that are read at once, if the permits of all chains allow.
+const LOGS_AHEAD: usize = 16;
+
+/// Log files of one chain whose names are remembered to tell which ones no digest names: 16 bytes each.
+pub(super) const MAX_NAMED: usize = 2_000_000;
+
+/// The most stored bytes of a digest; inflated they have a cap of their own.
+const MAX_STORED: u64 = 32 * 1024 * 1024;
+
+/// What every walk shares.
+pub(super) struct Shared {
+    pub(super) sources: Sources,
+    pub(super) keys: Arc<KeyRing>,
+    pub(super) scope: Scope,
+    /// Whether each chain is surveyed from its own first digest on.
+    pub(super) whole: bool,
+    pub(super) max_log: u64,
+    /// Log files being read by all chains together: each holds a decoder and a piece.
+    pub(super) permits: Semaphore,
+    pub(super) progress: Arc<Progress>,
+}
+
+/// Walks a chain; what is left is to judge it, when its neighbours are known.
+pub(super) async fn walk_chain<'a>(
+    shared: &'a Shared,
+    source: &'a Source,
+    id: ChainId,
+    keys: Vec<String>,
+) -> Walk<'a> {
+    let mut walk = Walk {
+        shared,
+        source,
+        chain: Chain::new(),
+        faults: BTreeMap::new(),
+        unread: keys.into(),
+        reading: 0,
+        queue: VecDeque::new(),
+        running: FuturesUnordered::new(),
+        report: ChainReport::new(id),
+        named: HashSet::new(),
+    };
+    loop {
+        walk.start();
+        match walk.running.next().await {
+            Some(Done::Log(log)) => walk.note_log(log),
+            Some(Done::Digest(digest)) => {
+                walk.reading -= 1;
+                walk.take(digest);
+            }
+            None => break,
+        }
+    }
+    walk.check_vouched().await;
+    walk
+}
+
+/// A chain that is being walked, or has been.
+pub(super) struct Walk<'a> {
+    shared: &'a Shared,
+    source: &'a Source,
+    pub(super) chain: Chain,
+    faults: BTreeMap<Place, Fault>,
+    unread: VecDeque<String>,
+    /// Digests among those that are running.
+    reading: usize,
+    queue: VecDeque<LogJob>,
+    running: FuturesUnordered<BoxFuture<'a, Done>>,
+    pub(super) report: ChainReport,
+    /// Marks of the log files that proven digests name, at most [`MAX_NAMED`].
+    pub(super) named: HashSet<u128>,
+}
+
+/// What ends a read.
+enum Done {
+    Digest(ReadDigest),
+    Log(CheckedLog),
+}
+
+/// A digest that its own signature does not prove.
+struct Fault {
+    key: String,
+    kind: FaultKind,
+    logs: usize,
+}
+
+enum FaultKind {
+    Digest(DigestFault),
+    Unread(ReadFailure),
+}
+
+struct LogJob {
+    log: DigestLog,
+    key: String,
+    named_by: Arc<str>,
+}
+
+struct ReadDigest {
+    key: String,
+    result: Result<Examined, ReadFailure>,
+}
+
+async fn read_digest(shared: &Shared, source: &Source, key: String) -> ReadDigest {
+    let read = shared.sources.read(source, &key, MAX_STORED).await;
+    let result = match read {
+        Err(failure) => Err(failure),
+        Ok((meta, bytes)) => {
+            let (keys, found, source) = (Arc::clone(&shared.keys), key.clone(), source.clone());
+            let work = move || examine_object(&found, &bytes, &meta.metadata, &source, &keys);
+            let examined = shared.sources.cpu().run(work).await;
+            examined.unwrap_or_else(|error| Err(ReadFailure::Other(error.to_string())))
+        }
+    };
+    shared.progress.digest();
+    ReadDigest { key, result }
+}
+
+fn examine_object(
+    key: &str,
+    bytes: &[u8],
+    metadata: &crate::store::Metadata,
+    source: &Source,
+    keys: &KeyRing,
+) -> Result<Examined, ReadFailure> {
+    let name = DigestKey::parse(key).map_err(|error| ReadFailure::Other(error.to_string()))?;
+    let field = |name: &str| metadata.get(name).map(String::as_str);
+    let metadata = SignatureMetadata {
+        signature: field("signature"),
+        algorithm: field("signature-algorithm"),
+        generated: field("backfill-generation-timestamp"),
+    };
+    let expected = match source.outlook {
+        Outlook::Live => Expected::Here(&source.bucket),
+        Outlook::Copy => Expected::Copy,
+    };
+    Ok(examine(&StoredDigest { key, bytes, metadata }, &name, expected, keys))
+}
+
+impl Walk<'_> {
+    /// Hands a digest to the chain, and its logs to the queue if it is proven.
+    fn take(&mut self, digest: ReadDigest) {
+        let ReadDigest { key, result } = digest;
+        let examined = match result {
+            Ok(examined) => examined,
+            // Gone between listing and reading: the chain will miss it.
+            Err(ReadFailure::Missing) => return,
+            Err(failure) => {
+                let place = Place { bucket: self.source.bucket.clone(), key: key.clone() };
+                let end = DigestKey::parse(&key).map_or(0, |name| name.end);
+                self.faults.insert(place.clone(), Fault { key, kind: FaultKind::Unread(failure), logs: 0 });
+                self.chain.accept(Seen::Unusable { place, end });
+                return;
+            }
+        };
+        let Examined { fault, seen, logs } = examined;
+        let (place, start) = match &seen {
+            Seen::Signed(link) | Seen::Unproven(link) | Seen::Vouched(link) => {
+                (link.place.clone(), link.start)
+            }
+            Seen::Unusable { place, end } => (place.clone(), end - CADENCE),
+        };
+        // A digest after the range is read for what it says of the one before.
+        let counts = start < self.shared.scope.until;
+        match fault {
+            Some(fault) if counts => {
+                let kind = FaultKind::Digest(fault);
+                self.faults.insert(place, Fault { key, kind, logs: logs.len() });
+            }
+            None if counts => {
+                self.report.digests.valid += 1;
+                self.enqueue(&key, &place, logs);
+            }
+            _ => {}
+        }
+        self.chain.accept(seen);
+    }
+
+    fn enqueue(&mut self, key: &str, place: &Place, logs: Vec<DigestLog>) {
+        let named_by: Arc<str> = format!("s3://{place}").into();
+        for log in logs {
+            let key = key_in_copy(key, &place.key, &log.key);
+            if self.named.len() < MAX_NAMED {
+                self.named.insert(mark(&key));
+            }
+            self.queue.push_back(LogJob { log, key, named_by: Arc::clone(&named_by) });
+        }
+    }
+
+    /// Starts what may run: logs first, so that few of them wait; no digest while the queue is long.
+    fn start(&mut self) {
+        let (shared, source) = (self.shared, self.source);
+        while self.running.len() - self.reading < LOGS_AHEAD {
+            let Some(job) = self.queue.pop_front() else { break };
+            self.running.push(Box::pin(async move {
+                // Never closed: a permit always comes.
+                let _permit = shared.permits.acquire().await.ok();
+                let LogJob { log, key, named_by } = job;
+                Done::Log(check_log(&shared.sources, source, log, key, &named_by, shared.max_log).await)
+            }));
+        }
+        while self.reading < DIGESTS_AHEAD && self.queue.is_empty() {
+            let Some(key) = self.unread.pop_front() else { break };
+            self.reading += 1;
+            self.running.push(Box::pin(async move { Done::Digest(read_digest(shared, source, key).await) }));
+        }
+    }
+
+    fn note_log(&mut self, log: CheckedLog) {
+        self.shared.progress.log(log.bytes);
+        self.report.logs.count(log.outcome.class());
+        if let Some(problem) = log.problem {
+            self.report.push(problem);
+        }
+    }
+
+    /// Checks the logs of digests that only their successors prove.
+    async fn check_vouched(&mut self) {
+        let vouched: Vec<Place> = self.chain.vouched().cloned().collect();
+        for place in vouched {
+            let Some(key) = self.faults.get(&place).map(|fault| fault.key.clone()) else { continue };
+            let again = read_digest(self.shared, self.source, key.clone()).await;
+            if let Ok(examined) = again.result {
+                self.enqueue(&key, &place, examined.logs);
+            }
+            while !self.queue.is_empty() || !self.running.is_empty() {
+                self.start();
+                if let Some(Done::Log(log)) = self.running.next().await {
+                    self.note_log(log);
+                }
+            }
+        }
+    }
+
+    /// Judges the chain. `moved_at`: when another bucket or folder took over, if one did; `arrived`: where
+    /// that is known, whether the digest that this chain came from is there and the one that it names.
+    pub(super) fn finish(mut self, moved_at: Option<i64>, arrived: Option<bool>) -> ChainReport {
+        let mut scope = Scope { stopped_at: moved_at, ..self.shared.scope };
+        if let Some(oldest) = self.chain.oldest().filter(|_| self.shared.whole) {
+            scope.from = oldest.start;
+            if let Some(previous) = &oldest.previous {
+                let (object, why) =
+                    (format!("s3://{}", previous.place), "the chain before this digest is not here");
+                self.report.push(Problem::object(Weight::Note, "digest", "chain-goes-on", object, why));
+            }
+        }
+        self.report.surveyed_from = scope.from;
+        self.report_faults();
+        self.report_links(&scope);
+        self.report_intervals(&scope, arrived);
+        self.report
+            .problems
+            .sort_by(|a, b| (b.weight, &a.from, &a.object).cmp(&(a.weight, &b.from, &b.object)));
+        self.report
+    }
+
+    fn report_faults(&mut self) {
+        let vouched: BTreeSet<&Place> = self.chain.vouched().collect();
+        for (place, fault) in std::mem::take(&mut self.faults) {
+            let bucket = if place.bucket.is_empty() { &self.source.bucket } else { &place.bucket };
+            let object = format!("s3://{bucket}/{}", place.key);
+            let (class, outcome, why) = match &fault.kind {
+                FaultKind::Digest(kind) if vouched.contains(&place) => {
+                    let why = format!("{kind}; its successor vouches for its content");
+                    (kind.class_if_vouched(), kind.label(), why)
+                }
+                FaultKind::Digest(kind) if fault.logs > 0 => {
+                    let why = format!("{kind}; the {} log files that it names were not checked", fault.logs);
+                    (kind.class(), kind.label(), why)
+                }
+                FaultKind::Digest(kind) => (kind.class(), kind.label(), kind.to_string()),
+                FaultKind::Unread(failure) => {
+                    let (outcome, why) = describe(failure);
+                    (Class::Unknown, outcome, why)
+                }
+            };
+            self.report.digests.count(class);
+            self.report.digests.vouched += u64::from(class == Class::Good);
+            self.report.push(Problem::object(class, "digest", outcome, object, why));
+        }
+    }
+
+    fn report_links(&mut self, scope: &Scope) {
+        let within = |place: &&Place| {
+            DigestKey::parse(&place.key)
+                .is_ok_and(|name| name.end > scope.from && name.end <= scope.until + CADENCE)
+        };
+        let replaced: Vec<Place> = self.chain.replaced().filter(within).cloned().collect();
+        let survey = self.chain.survey(&self.report.chain, scope);
+        let say = |report: &mut ChainReport, weight, outcome, place: &Place, why: &str| {
+            report.push(Problem::object(weight, "digest", outcome, format!("s3://{place}"), why));
+        };
+        for place in &replaced {
+            self.report.digests.valid = self.report.digests.valid.saturating_sub(1);
+            self.report.digests.invalid += 1;
+            let why = "not the digest that stood here when its successor was signed";
+            say(&mut self.report, Weight::Finding, "chain-mismatch", place, why);
+        }
+        for place in &survey.unlinked {
+            let why = "it does not link to the digest before it";
+            say(&mut self.report, Weight::Finding, "chain-mismatch", place, why);
+        }
+        for place in &survey.duplicates {
+            let why = "another digest covers this hour already";
+            say(&mut self.report, Weight::Finding, "duplicate", place, why);
+        }
+        for place in &survey.restarts {
+            let why = "a new chain begins here without a gap: validation was switched off and on again";
+            say(&mut self.report, Weight::Note, "restarted", place, why);
+        }
+    }
+
+    fn report_intervals(&mut self, scope: &Scope, arrived: Option<bool>) {
+        let survey = self.chain.survey(&self.report.chain, scope);
+        let mut open_from = None;
+        for interval in survey.intervals {
+            let (from, to) = (interval.from, interval.to);
+            let outcome = interval.coverage.label();
+            let (weight, object, why) = match interval.coverage {
+                Coverage::Covered => {
+                    self.report.covered_seconds += to - from;
+                    continue;
+                }
+                Coverage::NotStarted => (Weight::Note, None, "before the first digest of the chain"),
+                Coverage::Stopped(next) => {
+                    (Weight::Note, next, "no digests: the trail was stopped or validation was off")
+                }
+                Coverage::Pending => (Weight::Note, None, "digests may still come"),
+                Coverage::Elsewhere(place) => match arrived {
+                    Some(true) => (Weight::Note, Some(place), "the trail came from another bucket or folder"),
+                    Some(false) => {
+                        (Weight::Note, Some(place), "the digest before, in another place, is not there")
+                    }
+                    None => (Weight::Unknown, Some(place), "the chain goes on in another bucket or folder"),
+                },
+                Coverage::Unproven(place) => {
+                    (Weight::Note, Some(place), "not vouched for: the digest here proves nothing")
+                }
+                Coverage::Missing(place) => {
+                    self.report.digests.invalid += 1;
+                    (Weight::Finding, Some(place), "the digest of this hour is missing")
+                }
+            };
+            let explained = outcome == "other-bucket" && arrived == Some(true);
+            if !explained && !matches!(outcome, "not-started" | "gap-trail-stopped") {
+                open_from.get_or_insert(from);
+            }
+            let object = object.map_or(String::new(), |place| format!("s3://{place}"));
+            let mut problem = Problem::object(weight, "interval", outcome, object, why).during(from, to);
+            problem.object = problem.object.filter(|object| !object.is_empty());
+            self.report.push(problem);
+        }
+        let until = open_from.unwrap_or(scope.until);
+        self.report.validated_until = (until > scope.from).then(|| time(until));
+    }
+}
+
+/// Where a log lies in the source: there, the digest that names it lies under `found`, and says `claimed`.
+fn key_in_copy(found: &str, claimed: &str, log: &str) -> String {
+    let prefix = |key| LogKey::parse(key).map(|name| name.prefix.to_owned()).unwrap_or_default();
+    let (here, there) = (prefix(found), prefix(claimed));
+    if here == there {
+        return log.to_owned();
+    }
+    let rest = if there.is_empty() { Some(log) } else { log.strip_prefix(&format!("{there}/")) };
+    match rest {
+        Some(rest) if here.is_empty() => rest.to_owned(),
+        Some(rest) => format!("{here}/{rest}"),
+        None => log.to_owned(),
+    }
+}
+
+/// A short mark of a key, for a set of many.
+pub(super) fn mark(key: &str) -> u128 {
+    let bytes = Sha256::of(key.as_bytes()).0;
+    u128::from_be_bytes(*bytes.first_chunk().unwrap_or(&[0; 16]))
+}
+
+fn describe(failure: &ReadFailure) -> (&'static str, String) {
+    match failure {
+        ReadFailure::Missing => ("missing", "there is no such object".to_owned()),
+        ReadFailure::Denied => ("access-denied", "access denied".to_owned()),
+        ReadFailure::Archived => {
+            ("archived-needs-restore", "in a cold storage class; restore it first".to_owned())
+        }
+        ReadFailure::Other(why) => ("unreadable", why.clone()),
+    }
+}

@@ -1,0 +1,81 @@
+"""S3 and CloudTrail on 127.0.0.1, as far as `aws cloudtrail validate-logs` asks them."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+PAGE = 7  # small, so that listings have several pages
+
+
+class Stub(ThreadingHTTPServer):
+    """Serves `self.root` (folders as buckets) and `self.public` (keys). Both may be exchanged at any time."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.root, self.public = None, []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body, headers=()):
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        target = self.headers.get("X-Amz-Target", "")
+        if not target.endswith("ListPublicKeys"):
+            return self.answer(400, b"{}")
+        start, end = asked["StartTime"], asked["EndTime"]
+        keys = [k for k in self.server.public if k["ValidityStartTime"] <= end and k["ValidityEndTime"] >= start]
+        body = json.dumps({"PublicKeyList": keys}).encode()
+        self.answer(200, body, [("Content-Type", "application/x-amz-json-1.1")])
+
+    def do_GET(self):
+        url = urlsplit(self.path)
+        query = parse_qs(url.query, keep_blank_values=True)
+        bucket, _, key = unquote(url.path).lstrip("/").partition("/")
+        folder = Path(self.server.root) / bucket
+        if "location" in query:
+            return self.xml(200, '<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>')
+        if not key:
+            return self.list(folder, bucket, query)
+        file = folder / key
+        if not file.is_file():
+            return self.xml(404, f"<Error><Code>NoSuchKey</Code><Message>none</Message><Key>{escape(key)}</Key></Error>")
+        metadata = Path(f"{file}.metadata.json")
+        fields = json.loads(metadata.read_text()) if metadata.exists() else {}
+        self.answer(200, file.read_bytes(), [(f"x-amz-meta-{name}", value) for name, value in fields.items()])
+
+    def list(self, folder, bucket, query):
+        prefix, marker = query.get("prefix", [""])[0], query.get("marker", [""])[0]
+        files = (file for file in folder.rglob("*") if file.is_file() and not file.name.endswith(".metadata.json"))
+        keys = sorted(str(file.relative_to(folder)) for file in files)
+        keys = [key for key in keys if key.startswith(prefix) and key > marker]
+        page = keys[:PAGE]
+        contents = "".join(f"<Contents><Key>{quote(key)}</Key><Size>1</Size></Contents>" for key in page)
+        truncated = str(len(keys) > PAGE).lower()
+        self.xml(200, f"<ListBucketResult><Name>{bucket}</Name><EncodingType>url</EncodingType>"
+                      f"<IsTruncated>{truncated}</IsTruncated>{contents}</ListBucketResult>")
+
+    def xml(self, status, text):
+        body = f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode()
+        self.answer(status, body, [("Content-Type", "application/xml")])

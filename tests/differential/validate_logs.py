@@ -1,0 +1,136 @@
+"""`trailhaul verify --like-aws` beside the real `aws cloudtrail validate-logs`.
+
+    python validate_logs.py --trailhaul target/debug/trailhaul --count 40 --seed 1
+
+For each seed a random organization is written, sometimes tampered with, and both programs are asked. Standard
+output, standard error and exit code must be equal, byte for byte. Then `trailhaul verify` itself is asked: what
+was not tampered with must not be accused, and whatever the AWS CLI calls invalid must be a finding.
+Exit code 1 when any case differs; its tree is then kept and named.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from organization import ACCOUNT, Key, Organization, iso  # noqa: E402
+from stub import Stub  # noqa: E402
+from tampering import tamper  # noqa: E402
+
+# Acts that change nothing that counts, by chance or by nature: unused gzip header bytes, two equal logs.
+MAY_BE_HARMLESS = {"flip_log", "flip_digest", "swap_logs", "replay", "truncate_log", "delete_backfill"}
+# What vanishes without a trace in a chain that may have ended or begun there.
+MAY_BE_SILENT = {"damage_metadata", "strip_metadata", "replace"}
+
+
+def main():
+    asked = argparse.ArgumentParser()
+    asked.add_argument("--trailhaul", required=True)
+    asked.add_argument("--count", type=int, default=40)
+    asked.add_argument("--seed", type=int, default=1)
+    args = asked.parse_args()
+    stub = Stub()
+    os.environ.update(
+        AWS_ACCESS_KEY_ID="dummy", AWS_SECRET_ACCESS_KEY="dummy", AWS_EC2_METADATA_DISABLED="true",
+        AWS_ENDPOINT_URL=stub.url, AWS_CONFIG_FILE="/nonexistent", AWS_SHARED_CREDENTIALS_FILE="/nonexistent",
+        AWS_MAX_ATTEMPTS="1", AWS_PAGER="", AWS_S3_US_EAST_1_REGIONAL_ENDPOINT="regional",
+    )
+    keys = [Key(), Key(), Key()]
+    spki = [keys[0], Key(spki=True), keys[2]]
+    failed, seen, codes = 0, {}, {}
+    for seed in range(args.seed, args.seed + args.count):
+        root = Path(tempfile.mkdtemp(prefix=f"trailhaul-differential-{seed}-"))
+        acts, trouble, code = case(args.trailhaul, stub, root, random.Random(seed), keys if seed % 4 else spki)
+        codes[code] = codes.get(code, 0) + 1
+        for act in acts or ["untouched"]:
+            seen[act] = seen.get(act, 0) + 1
+        if trouble:
+            failed += 1
+            print(f"seed {seed} ({', '.join(acts) or 'untouched'}; exit code {code}; tree kept in {root}):\n{trouble}")
+        else:
+            shutil.rmtree(root)
+    print(f"{args.count - failed} of {args.count} alike, seeds {args.seed} to {args.seed + args.count - 1}")
+    print("exit codes: " + ", ".join(f"{code} {count} times" for code, count in sorted(codes.items())))
+    print("acts: " + ", ".join(f"{name} {count}" for name, count in sorted(seen.items())))
+    return 1 if failed else 0
+
+
+def case(trailhaul, stub, root, rng, keys):
+    org = Organization(root / "buckets", rng, keys).write()
+    acts = tamper(org)
+    stub.root, stub.public = org.root, org.public
+    saved = root / f"{org.region}.json"
+    saved.write_text(json.dumps({"PublicKeyList": org.public}))
+
+    arn = f"arn:aws:cloudtrail:{org.home}:{ACCOUNT}:trail/{org.trail}"
+    start = org.start - timedelta(minutes=rng.choice([0, 30, 90]))
+    end = org.end + timedelta(minutes=rng.choice([0, 0, 20, 300, -100]))
+    if end < start:
+        end = start + timedelta(hours=1)
+    verbose = ["--verbose"] if rng.random() < 0.5 else []
+    bucket = org.digests[-1]["bucket"] if rng.random() < 0.8 else "trail-bucket"
+
+    theirs = aws([
+        "cloudtrail", "validate-logs", "--region", org.region, "--trail-arn", arn, "--s3-bucket", bucket,
+        "--s3-prefix", org.prefix, "--start-time", iso(start), "--end-time", iso(end), *verbose,
+    ])
+    buckets = [bucket] + sorted(b.name for b in org.root.iterdir() if b.name != bucket)
+    sources = [arg for name in buckets for arg in ("--bucket", f"file://{org.root / name}") if (org.root / name).exists()]
+    common = [trailhaul, "verify", *sources, "--public-keys", str(saved)]
+    ours = run([
+        *common, "--like-aws", "--trail-arn", arn, "--region", org.region, "--account", ACCOUNT,
+        "--s3-prefix", org.prefix, "--from", iso(start), "--until", iso(end), *verbose,
+    ])
+    trouble = differences(theirs, ours)
+    normal = run([*common, "--output", "json", "--trail", org.trail, "--from", iso(org.start), "--until", iso(org.end)])
+    return acts, trouble + verdicts(acts, theirs, normal), theirs[2]
+
+
+def verdicts(acts, theirs, normal):
+    """What is wrong with the verdict of `verify` itself."""
+    out, err, code = normal
+    if code not in (0, 1, 69):
+        return f"verify exits with {code}: {err}\n"
+    # `spki` keys load here and not there, which makes theirs invalid without any act.
+    if not acts and code != 0:
+        return f"verify accuses an untouched tree ({code}):\n{out}\n"
+    must_find = set(acts) - MAY_BE_HARMLESS - MAY_BE_SILENT
+    if must_find and code != 1:
+        return f"verify misses {sorted(must_find)} ({code}):\n{out}\n"
+    return ""
+
+
+def differences(theirs, ours):
+    text = ""
+    for name, one, other in zip(["standard output", "standard error", "exit code"], theirs, ours):
+        if one != other:
+            text += f"--- {name}, aws:\n{one}\n--- {name}, trailhaul:\n{other}\n"
+    return text
+
+
+def run(command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return done.stdout, done.stderr, done.returncode
+
+
+def aws(arguments):
+    """Runs the AWS CLI within this process: its start takes longer than its work."""
+    from awscli.clidriver import create_clidriver
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = create_clidriver().main(arguments)
+    return out.getvalue(), err.getvalue(), code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
