@@ -1,5 +1,7 @@
 //! Runs the benchmarks: what each stage of the mill costs, as a share of what the job costs at the very least.
 //!
+//! Other words first: `pipeline` measures the whole program, `memory` its peak memory.
+//!
 //! In: synthetic log objects (or a folder of real ones, `--data DIR`). Out: a table on stdout. The bound is
 //! inflating, hashing and compressing the same bytes with the same libraries, measured in the same run; stages
 //! take turns, round by round, so that a busy machine disturbs all of them alike. CPU time (user and system),
@@ -7,6 +9,9 @@
 
 mod data;
 mod measure;
+mod memory;
+mod pipeline;
+mod programs;
 mod stages;
 
 use std::io::Write;
@@ -15,6 +20,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 
 use measure::{Row, measure};
+use programs::Programs;
 use stages::Stages;
 
 struct Options {
@@ -23,10 +29,28 @@ struct Options {
     data: Option<PathBuf>,
     /// Only the stages whose name holds this.
     only: String,
+    /// Where `trailhaul` and `simorg` are: beside this program.
+    programs: Programs,
+    /// Where trees and archives go; beside the programs without it.
+    folder: Option<PathBuf>,
+    /// Whether the trees of the memory measurement are small.
+    small: bool,
 }
 
 fn main() -> anyhow::Result<()> {
-    let options = parse(std::env::args().skip(1))?;
+    let mut arguments = std::env::args().skip(1).peekable();
+    let what = arguments.next_if(|word| !word.starts_with("--")).unwrap_or_default();
+    let options = parse(arguments)?;
+    let folder = || options.folder.clone().unwrap_or_else(|| options.programs.0.join(&what));
+    match what.as_str() {
+        "" => stages(&options),
+        "pipeline" => pipeline::run(&options.programs, &folder(), options.rounds, options.megabytes),
+        "memory" => memory::run(&options.programs, &folder(), options.small),
+        other => bail!("unknown word {other}; there are pipeline, memory, and none for the stages"),
+    }
+}
+
+fn stages(options: &Options) -> anyhow::Result<()> {
     let objects = match &options.data {
         Some(folder) => data::read_folder(folder)?,
         None => data::synthetic(options.megabytes * 1_000_000)?,
@@ -37,15 +61,31 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> anyhow::Result<Options> {
-    let mut options = Options { rounds: 9, megabytes: 100, data: None, only: String::new() };
+    let here = std::env::current_exe()?.parent().map(PathBuf::from).unwrap_or_default();
+    let mut options = Options {
+        rounds: 9,
+        megabytes: 100,
+        data: None,
+        only: String::new(),
+        programs: Programs(here),
+        folder: None,
+        small: false,
+    };
     while let Some(arg) = args.next() {
+        if arg == "--small" {
+            options.small = true;
+            continue;
+        }
         let value = args.next().with_context(|| format!("{arg} needs a value"))?;
         match arg.as_str() {
             "--rounds" => options.rounds = value.parse().context("--rounds is not a number")?,
             "--megabytes" => options.megabytes = value.parse().context("--megabytes is not a number")?,
             "--data" => options.data = Some(value.into()),
             "--only" => options.only = value,
-            _ => bail!("unknown option {arg}; there are --rounds N, --megabytes N, --data DIR, --only STAGE"),
+            "--folder" => options.folder = Some(value.into()),
+            _ => bail!(
+                "unknown option {arg}; there are --rounds N, --megabytes N, --data DIR, --only STAGE, --folder DIR, --small"
+            ),
         }
     }
     if options.rounds == 0 {

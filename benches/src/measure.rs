@@ -39,13 +39,14 @@ pub(crate) fn measure(stages: &mut Stages, rounds: usize, only: &str) -> anyhow:
     Ok(rows.collect())
 }
 
-/// User and system time of this process.
-fn cpu_seconds() -> f64 {
+/// User and system time of this process, in seconds.
+pub(crate) fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle one, or the mean of the two in the middle; not a number when there are none.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     let upper = values.get(middle).copied().unwrap_or(f64::NAN);

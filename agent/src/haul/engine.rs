@@ -26,6 +26,7 @@ use super::lane::{Lane, LaneEnd};
 use super::mill::{KeyBy, Mill, MillError};
 use super::queue::{LaneQueue, QueueRules};
 use super::recover::{RecoverError, Recovered, drop_leftovers, recover};
+use super::tools::{Toolbox, Tools};
 use super::{Places, Scratch};
 use crate::archive::{Genesis, GenesisError, Journal, Layout};
 use crate::aws::Aws;
@@ -254,6 +255,7 @@ impl Engine {
             settings: Arc::new(settings(plans)),
         };
         let budget = Budget::new(plans.memory.working_sets);
+        let toolbox = Arc::new(new_toolbox(plans, &genesis)?);
         let ends = Arc::new(Ends::default());
         let mut queues = Vec::with_capacity(usize::from(genesis.lanes));
         for number in 0..genesis.lanes {
@@ -264,7 +266,7 @@ impl Engine {
                 continue;
             };
             let writer = writers.swap_remove(at);
-            let mill = new_mill(plans, means, &genesis, writer.lane)?;
+            let mill = new_mill(plans, means, &genesis, writer.lane);
             let lane = Lane {
                 epoch: taken_epoch(&writer),
                 batch: 0,
@@ -274,6 +276,7 @@ impl Engine {
                 queue: Arc::clone(&queue),
                 budget: budget.clone(),
                 working_set: plans.memory.working_set,
+                toolbox: Arc::clone(&toolbox),
                 counters: Arc::clone(&counters),
                 host: plans.host.clone(),
                 decode: plans.decode,
@@ -456,28 +459,39 @@ async fn drop_all_leftovers(
     Ok(())
 }
 
-fn new_mill(plans: &Plans, means: &Means, genesis: &Genesis, lane: LaneId) -> Result<Mill, StartError> {
-    let mut outputs = Vec::with_capacity(plans.sinks.len());
-    for sink in &plans.sinks {
-        let key_by = match &sink.target {
-            SinkTarget::Kinesis(stream) if stream.partition_key == config::PartitionKey::Account => {
-                Some(KeyBy::Account)
-            }
-            SinkTarget::Kinesis(_) => Some(KeyBy::Event),
-            _ => None,
-        };
-        let made = output(sink, genesis)?;
-        outputs.push((if key_by.is_some() { made.telling_places() } else { made }, key_by));
+/// As many sets of tools as the budget has working sets; more than lanes are never in use.
+fn new_toolbox(plans: &Plans, genesis: &Genesis) -> Result<Toolbox, StartError> {
+    let fit = plans.memory.working_sets / plans.memory.working_set.max(1);
+    let mut sets = Vec::new();
+    for _ in 0..fit.clamp(1, u64::from(genesis.lanes)) {
+        let outputs = plans.sinks.iter().map(|sink| keyed_output(sink, genesis));
+        sets.push(Tools::new(outputs.collect::<Result<_, _>>()?));
     }
-    Ok(Mill::new(
+    Ok(Toolbox::new(sets))
+}
+
+fn new_mill(plans: &Plans, means: &Means, genesis: &Genesis, lane: LaneId) -> Mill {
+    Mill::new(
         lane,
         means.ledger.clone(),
         IdentityHasher::new(&genesis.content_key),
         plans.decode,
         Window::new(plans.memory.window, plans.window_seconds),
         Scratch::new(plans.scratch.join(format!("lane-{lane}"))),
-        outputs,
-    ))
+    )
+}
+
+/// The mill's end of a sink, and by what its records are keyed.
+fn keyed_output(sink: &SinkPlan, genesis: &Genesis) -> Result<(MillOutput, Option<KeyBy>), StartError> {
+    let key_by = match &sink.target {
+        SinkTarget::Kinesis(stream) if stream.partition_key == config::PartitionKey::Account => {
+            Some(KeyBy::Account)
+        }
+        SinkTarget::Kinesis(_) => Some(KeyBy::Event),
+        _ => None,
+    };
+    let made = output(sink, genesis)?;
+    Ok((if key_by.is_some() { made.telling_places() } else { made }, key_by))
 }
 
 /// The mill's end of a sink.

@@ -17,6 +17,7 @@ use super::commit::{CommitError, LaneWriter};
 use super::counters::Counters;
 use super::mill::{Mill, MillError};
 use super::queue::{LaneQueue, Plan};
+use super::tools::Toolbox;
 use crate::ledger::LedgerError;
 use crate::runtime::Budget;
 use crate::store::{ReadError, StoreError};
@@ -57,6 +58,8 @@ pub struct Lane {
     pub budget: Budget,
     /// Bytes of one working set.
     pub working_set: u64,
+    /// The working memory that a permit entitles to.
+    pub toolbox: Arc<Toolbox>,
     /// What the process counts.
     pub counters: Arc<Counters>,
     /// The host's name, for the epoch entry.
@@ -103,7 +106,7 @@ impl Lane {
                 permit = self.budget.acquire(self.working_set) => permit,
             };
             let _permit = permit.map_err(|error| self.doubt(&error.to_string()))?;
-            match self.haul(plan).await? {
+            match self.haul_equipped(plan).await? {
                 Hauled::Done => pause = PAUSE.0,
                 Hauled::Again => {
                     tokio::select! {
@@ -114,6 +117,19 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// Hauls with a set of tools, which must be there for whoever holds a permit.
+    async fn haul_equipped(&mut self, plan: Plan) -> Result<Hauled, LaneEnd> {
+        let (Some(mill), Some(tools)) = (self.mill.as_mut(), self.toolbox.take()) else {
+            return Err(self.doubt("the mill or its tools are gone"));
+        };
+        mill.equip(tools);
+        let hauled = self.haul(plan).await;
+        if let Some(mill) = self.mill.as_mut() {
+            self.toolbox.put(mill.unequip());
+        }
+        hauled
     }
 
     async fn haul(&mut self, plan: Plan) -> Result<Hauled, LaneEnd> {

@@ -1,7 +1,8 @@
 //! The mill of one lane: decode ► dedup ► encode, for one batch after the other.
 //!
 //! In: pieces of source objects, in list order. Out: frames for each sink, quarantine lines, and a tally per
-//! object. Runs on the CPU pool and owns all that it needs, so that a step is one move there and back.
+//! object. Runs on the CPU pool and owns all that it needs (what is large is lent for a batch: [`Tools`]), so
+//! that a step is one move there and back.
 //! Invariant: decisions are made in list order; every record is counted once as unique, duplicate or
 //! quarantined. Failure: an error ends the batch, which is then void; what was committed is not touched.
 //!
@@ -16,12 +17,13 @@ use trailhaul_core::dedup::{
     SegmentKey, Window,
 };
 use trailhaul_core::encode::EncodeError;
-use trailhaul_core::mill::{Kept, MillOutput, OutputFrame};
+use trailhaul_core::mill::{Kept, OutputFrame};
 use trailhaul_core::model::{BatchId, LaneId, ObjectRef, SinkBooks};
 use trailhaul_core::normalize::{Context, RepeatKey};
 
 use super::scratch::Scratch;
 use super::tally::Tally;
+use super::tools::Tools;
 use crate::ledger::{LaneIds, Ledger, LedgerError};
 
 /// Why a batch cannot go on.
@@ -92,10 +94,8 @@ pub struct Mill {
     pub window: Window,
     /// Scratch space for the ids of the running batch.
     pub scratch: Scratch,
-    sinks: Vec<(MillOutput, Option<KeyBy>)>,
-    chunk: Chunk,
-    candidates: Vec<Candidate>,
-    decisions: Vec<Decision>,
+    /// Lent for a batch; empty between batches.
+    tools: Tools,
     batch: Option<Running>,
 }
 
@@ -142,26 +142,23 @@ impl Mill {
         limits: DecodeLimits,
         window: Window,
         scratch: Scratch,
-        sinks: Vec<(MillOutput, Option<KeyBy>)>,
     ) -> Self {
-        Self {
-            lane,
-            ledger,
-            hasher,
-            limits,
-            window,
-            scratch,
-            sinks,
-            chunk: Chunk::new(),
-            candidates: Vec::new(),
-            decisions: Vec::new(),
-            batch: None,
-        }
+        Self { lane, ledger, hasher, limits, window, scratch, tools: Tools::new(Vec::new()), batch: None }
+    }
+
+    /// Lends the mill its working memory, for the next batch.
+    pub fn equip(&mut self, tools: Tools) {
+        self.tools = tools;
+    }
+
+    /// Takes the working memory back, after a batch.
+    pub fn unequip(&mut self) -> Tools {
+        std::mem::replace(&mut self.tools, Tools::new(Vec::new()))
     }
 
     /// Starts a batch at this moment (Unix seconds).
     pub fn begin(&mut self, id: BatchId, now: i64) -> Result<(), MillError> {
-        self.chunk.clear();
+        self.tools.chunk.clear();
         self.batch = Some(Running {
             id,
             now,
@@ -173,7 +170,7 @@ impl Mill {
             tallies: Vec::new(),
             unique: 0,
             inflated: 0,
-            left_out: vec![SinkBooks::default(); self.sinks.len()],
+            left_out: vec![SinkBooks::default(); self.tools.sinks.len()],
         });
         Ok(())
     }
@@ -235,7 +232,7 @@ impl Mill {
             let (_, decoder) =
                 batch.decoder.get_or_insert_with(|| (object, ObjectDecoder::new(object, limits)));
             if !piece.bytes.is_empty() {
-                let progress = decoder.push(&piece.bytes, &mut self.chunk);
+                let progress = decoder.push(&piece.bytes, &mut self.tools.chunk);
                 let _ = piece.bytes.split_to(progress.consumed.min(piece.bytes.len()));
                 if progress.full {
                     self.flush(&mut step)?;
@@ -244,7 +241,7 @@ impl Mill {
                 }
             }
             if piece.last {
-                match decoder.finish(&mut self.chunk) {
+                match decoder.finish(&mut self.tools.chunk) {
                     None => {
                         self.flush(&mut step)?;
                         step.more = true;
@@ -255,9 +252,9 @@ impl Mill {
             }
             if let Some(batch) = &mut self.batch {
                 batch.pieces.pop_front();
-                if step.quarantine.len() > QUARANTINE_BYTES || self.chunk.is_full() {
+                if step.quarantine.len() > QUARANTINE_BYTES || self.tools.chunk.is_full() {
                     step.more = !batch.pieces.is_empty();
-                    if self.chunk.is_full() {
+                    if self.tools.chunk.is_full() {
                         self.flush(&mut step)?;
                     }
                     return Ok(step);
@@ -294,7 +291,7 @@ impl Mill {
     /// The batch is void: nothing of it counts.
     pub fn void(&mut self) -> Result<(), MillError> {
         self.batch = None;
-        self.chunk.clear();
+        self.tools.chunk.clear();
         Ok(self.window.void(&mut self.scratch)?)
     }
 
@@ -310,19 +307,19 @@ impl Mill {
     /// Decides about the records of the chunk and makes the sinks' frames of it.
     fn flush(&mut self, step: &mut Step) -> Result<(), MillError> {
         let Some(batch) = &mut self.batch else { return Ok(()) };
-        if self.chunk.is_empty() {
+        if self.tools.chunk.is_empty() {
             return Ok(());
         }
-        self.candidates.clear();
-        self.decisions.clear();
-        for record in self.chunk.records() {
+        self.tools.candidates.clear();
+        self.tools.decisions.clear();
+        for record in self.tools.chunk.records() {
             let Some(tally) = batch.tallies.get(record.object as usize) else { continue };
             if batch.counted != Some(record.object) {
                 batch.occurrences.next_object();
                 batch.counted = Some(record.object);
             }
-            let content = self.hasher.content(self.chunk.record(record));
-            let id = record.fields.id.map(|span| self.chunk.field(span));
+            let content = self.hasher.content(self.tools.chunk.record(record));
+            let id = record.fields.id.map(|span| self.tools.chunk.field(span));
             let occurrences = &mut batch.occurrences;
             let identity = self
                 .hasher
@@ -333,18 +330,25 @@ impl Mill {
                 stamp: tally.stamp,
                 day: tally.day,
             };
-            self.candidates.push(Candidate { place, identity, object: record.object, record: record.number });
+            self.tools.candidates.push(Candidate {
+                place,
+                identity,
+                object: record.object,
+                record: record.number,
+            });
         }
         self.window.decide(
             batch.id,
             batch.now,
-            self.candidates.iter().copied(),
+            self.tools.candidates.iter().copied(),
             &mut batch.ids,
             &mut self.scratch,
-            &mut self.decisions,
+            &mut self.tools.decisions,
         )?;
-        let mut kept = Kept::all(self.chunk.records().len());
-        for (index, (record, decision)) in self.chunk.records().iter().zip(&self.decisions).enumerate() {
+        let mut kept = Kept::all(self.tools.chunk.records().len());
+        for (index, (record, decision)) in
+            self.tools.chunk.records().iter().zip(&self.tools.decisions).enumerate()
+        {
             if matches!(decision, Decision::Duplicate { .. }) {
                 kept.drop(index);
             }
@@ -353,16 +357,16 @@ impl Mill {
             }
         }
         self.render(&kept, step)?;
-        self.chunk.clear();
+        self.tools.chunk.clear();
         Ok(())
     }
 
     /// Makes each sink's frame of the kept records, and a line for each record that it refuses.
     fn render(&mut self, kept: &Kept, step: &mut Step) -> Result<(), MillError> {
         let Some(batch) = &mut self.batch else { return Ok(()) };
-        let (chunk, candidates, tallies) = (&self.chunk, &self.candidates, &batch.tallies);
+        let (chunk, candidates, tallies) = (&self.tools.chunk, &self.tools.candidates, &batch.tallies);
         let hauled_at = batch.now.saturating_mul(1_000);
-        for (index, (sink, key_by)) in self.sinks.iter_mut().enumerate() {
+        for (index, (sink, key_by)) in self.tools.sinks.iter_mut().enumerate() {
             let rendered =
                 sink.frame(chunk, kept, |span| context(chunk, candidates, tallies, hauled_at, span))?;
             if let Some(left_out) = batch.left_out.get_mut(index) {

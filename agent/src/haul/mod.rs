@@ -31,6 +31,7 @@ mod scratch;
 mod seams;
 mod summary;
 mod tally;
+mod tools;
 mod watch;
 
 pub use batch::{AttemptError, BatchLimits, Bench, Prepared};
@@ -50,3 +51,4 @@ pub use run::{RunError, RunOptions, run};
 pub use scratch::Scratch;
 pub use seams::{LaneIntake, LedgerInventory};
 pub use summary::{Ended, Summary};
+pub use tools::{Toolbox, Tools};

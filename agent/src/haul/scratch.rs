@@ -77,8 +77,8 @@ impl SpillStore for Scratch {
             file.set_len(0)?;
         }
         self.flushed = 0;
-        self.buffer.clear();
-        self.buffer.shrink_to(MEMORY);
+        // A lane between two batches holds no memory.
+        self.buffer = Vec::new();
         Ok(())
     }
 }

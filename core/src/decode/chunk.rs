@@ -115,6 +115,11 @@ impl Chunk {
         Self { storage: vec![0; STORAGE], len: 0, open: false, records: Vec::new() }
     }
 
+    /// An empty chunk without memory; it grows with its first use.
+    pub const fn empty() -> Self {
+        Self { storage: Vec::new(), len: 0, open: false, records: Vec::new() }
+    }
+
     /// The records, each followed by `\n`.
     pub fn ndjson(&self) -> &[u8] {
         self.storage.get(..self.len).unwrap_or_default()

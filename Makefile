@@ -1,0 +1,62 @@
+# Everything that a developer and CI run. `make` alone says what there is.
+# Needs: Rust (rustup reads rust-toolchain.toml), a C compiler, make, a POSIX shell.
+
+SHELL := /bin/sh
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+DENY_VERSION := 0.20.2
+DENY := $(TARGET)/tools/bin/cargo-deny
+
+# What `make test` runs; CI and a developer may narrow it: make test TEST="-p trailhaul-core dedup::"
+TEST ?= --workspace
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint deny bench bench-smoke memory clean
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+build: ## Build the program, optimized: target/release/trailhaul
+	$(CARGO) build --release --locked --package trailhaul --bin trailhaul
+
+demo: ## Haul a simulated organization in ./demo and look at the result
+	@CARGO='$(CARGO)' TARGET='$(TARGET)' sh scripts/demo.sh
+
+test: ## Run every test: units, properties, end to end, crashes, kills
+	$(CARGO) test --locked $(TEST)
+
+lint: ## Check formatting, lints, the rules between folders, and wording
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	$(CARGO) test --locked --package trailhaul --test architecture --test wording
+
+deny: $(DENY) ## Check licenses, sources and bans of all dependencies
+	$(DENY) --locked --all-features check --hide-inclusion-graph bans licenses sources
+
+$(DENY):
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+	$(CARGO) install --locked --root '$(TARGET)/tools' --version $(DENY_VERSION) cargo-deny
+
+# ---- measurements; always optimized, never part of `make test`
+
+bench: ## Measure what the stages and the whole pipeline cost (minutes)
+	$(CARGO) build --release --locked --bins
+	'$(TARGET)/release/trailhaul-bench'
+	'$(TARGET)/release/trailhaul-bench' pipeline
+
+bench-smoke: ## Run every benchmark once over little data, not optimized: do they still work?
+	$(CARGO) build --locked --bins
+	'$(TARGET)/debug/trailhaul-bench' --rounds 1 --megabytes 4
+	'$(TARGET)/debug/trailhaul-bench' pipeline --rounds 1 --megabytes 4
+
+memory: ## Measure the peak memory of a run with limits.memory 64MiB, and hold it against its bound
+	$(CARGO) build --release --locked --bins
+	'$(TARGET)/release/trailhaul-bench' memory
+
+# ---- over AWS and emulators of it: demo-aws, emulators
+
+# ---- against other programs: differential
+
+clean: ## Remove what was built, and the demo
+	$(CARGO) clean
+	rm -rf demo
