@@ -154,7 +154,6 @@ fn code_of(error: &RunError) -> ExitCode {
     match error {
         RunError::Plan(_) => ExitCode::Configuration,
         RunError::Ledger(error) => ledger_code(error),
-        RunError::Trail { .. } => ExitCode::Unreachable,
         RunError::Start(error) => match error {
             StartError::Genesis(crate::archive::GenesisError::Store(_)) | StartError::Store(_) => {
                 ExitCode::Unreachable
@@ -170,9 +169,11 @@ fn code_of(error: &RunError) -> ExitCode {
 
 fn ledger_code(error: &LedgerError) -> ExitCode {
     match error {
-        LedgerError::InUse { .. } | LedgerError::Schema { .. } | LedgerError::Corrupt { .. } => {
-            ExitCode::Configuration
-        }
+        LedgerError::InUse { .. }
+        | LedgerError::Schema { .. }
+        | LedgerError::Corrupt { .. }
+        | LedgerError::Damaged { .. }
+        | LedgerError::Row { .. } => ExitCode::Configuration,
         LedgerError::Io { .. } => ExitCode::Unreachable,
         _ => ExitCode::Internal,
     }
