@@ -90,6 +90,13 @@ async fn serve(mut config: Config, options: RunOptions, global: &Global, output:
             (result, next)
         };
         match result {
+            (Ok(summary), _) if shutdown.aborting().is_cancelled() => {
+                // Whatever did not end may still hold standard output.
+                output.cut_short(&format!(
+                    "{summary}stopped before everything was finished; what was begun is settled by the next start"
+                ));
+                return ExitCode::Unreachable;
+            }
             (Ok(summary), Some(next)) if summary.ended < Ended::Unreachable => {
                 tracing::info!(objects = summary.counts.total().objects, "go on with the new configuration");
                 config = next;
