@@ -11,12 +11,14 @@ use super::{ExitCode, OutputForm};
 pub struct Output {
     form: OutputForm,
     failed: bool,
+    /// Standard output may block for ever.
+    cut: bool,
 }
 
 impl Output {
     /// The process's own standard output.
     pub fn standard(form: OutputForm) -> Self {
-        Self { form, failed: false }
+        Self { form, failed: false, cut: false }
     }
 
     /// Whether results are for programs.
@@ -63,10 +65,18 @@ impl Output {
         }
     }
 
+    /// Says on standard error how it ended, and leaves standard output alone from now on.
+    pub fn cut_short(&mut self, message: &str) {
+        self.cut = true;
+        self.trouble(message);
+    }
+
     /// Good, unless something could not be written. A reader that went away (`| head`) has what it wanted.
     pub fn finish(&mut self) -> ExitCode {
-        let flushed = io::stdout().lock().flush();
-        self.wrote(flushed);
+        if !self.cut {
+            let flushed = io::stdout().lock().flush();
+            self.wrote(flushed);
+        }
         if self.failed { ExitCode::Internal } else { ExitCode::Good }
     }
 

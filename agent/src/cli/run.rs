@@ -89,6 +89,13 @@ async fn serve(mut config: Config, options: RunOptions, global: &Global, output:
             (result, next)
         };
         match result {
+            (Ok(summary), _) if shutdown.aborting().is_cancelled() => {
+                // Whatever did not end may still hold standard output.
+                output.cut_short(&format!(
+                    "{summary}stopped before everything was finished; what was begun is settled by the next start"
+                ));
+                return ExitCode::Unreachable;
+            }
             (Ok(summary), Some(next)) if summary.ended < Ended::Unreachable => {
                 tracing::info!(objects = summary.counts.total().objects, "go on with the new configuration");
                 config = next;
@@ -153,7 +160,6 @@ fn code_of(error: &RunError) -> ExitCode {
     match error {
         RunError::Plan(_) | RunError::Open(_) => ExitCode::Configuration,
         RunError::Ledger(error) => ledger_code(error),
-        RunError::Trail { .. } => ExitCode::Unreachable,
         RunError::Start(error) => match error {
             StartError::Genesis(crate::archive::GenesisError::Store(_)) | StartError::Store(_) => {
                 ExitCode::Unreachable
@@ -171,9 +177,11 @@ fn code_of(error: &RunError) -> ExitCode {
 
 fn ledger_code(error: &LedgerError) -> ExitCode {
     match error {
-        LedgerError::InUse { .. } | LedgerError::Schema { .. } | LedgerError::Corrupt { .. } => {
-            ExitCode::Configuration
-        }
+        LedgerError::InUse { .. }
+        | LedgerError::Schema { .. }
+        | LedgerError::Corrupt { .. }
+        | LedgerError::Damaged { .. }
+        | LedgerError::Row { .. } => ExitCode::Configuration,
         LedgerError::Io { .. } => ExitCode::Unreachable,
         _ => ExitCode::Internal,
     }

@@ -152,7 +152,12 @@ impl Bench {
     }
 
     fn is_full(&self, mill: &Mill) -> bool {
-        mill.inflated() >= self.limits.inflated
+        /// No log compresses forty-fold: from so many bytes on such a batch is cut short, because the others of
+        /// the lane wait for it. Its account is charged for them, and comes last.
+        const BOMB: (u64, u64) = (128 << 20, 40);
+        let inflated = mill.inflated();
+        inflated >= self.limits.inflated
+            || (inflated >= BOMB.0 && inflated / BOMB.1 > mill.stored())
             || mill.window.tentative_ids() >= self.limits.ids
             || mill.entry_bytes() >= self.limits.entry
     }
@@ -202,11 +207,20 @@ impl Bench {
         deferred: &mut Vec<(ObjectRef, ReadError)>,
         outputs: &mut Outputs,
     ) -> Result<(), AttemptError> {
-        /// A few hundred small objects at most: their pieces are in memory together.
+        /// Some dozen small objects: worth a hop to the pool.
         const READY: usize = 64;
+        /// Stored bytes. They may inflate a thousandfold before the batch is looked at again.
+        const BYTES: u64 = 128 * 1024;
+        let mut bytes = 0;
         for _ in 0..READY {
+            if bytes >= BYTES {
+                break;
+            }
             match fetched.next().now_or_never() {
-                Some(Some(next)) => self.take(mill, next, deferred, outputs).await?,
+                Some(Some(next)) => {
+                    bytes += next.object().size;
+                    self.take(mill, next, deferred, outputs).await?;
+                }
                 _ => break,
             }
         }

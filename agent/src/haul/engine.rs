@@ -443,7 +443,11 @@ async fn drop_all_leftovers(
 ) -> Result<(), StartError> {
     let lanes: Vec<(LaneId, u32)> = writers.iter().map(|writer| (writer.lane, writer.state.epoch)).collect();
     let home = means.places.get(&plans.home.url).await?;
-    let mut dropped = drop_leftovers(home.as_ref(), &layout.upload_folders(), &lanes).await?;
+    let stop = means.tasks.shutdown().stopping().clone();
+    let patience =
+        if plans.patient { Patience::lasting(stop) } else { Patience::brief(RetryPolicy::requests(), stop) };
+    let folders = layout.upload_folders();
+    let mut dropped = patience.run(|| drop_leftovers(home.as_ref(), &folders, &lanes)).await?;
     for sink in &plans.sinks {
         let (url, folders) = match &sink.target {
             SinkTarget::Archive { home: true, .. } | SinkTarget::Console | SinkTarget::Kinesis(_) => continue,
@@ -451,7 +455,7 @@ async fn drop_all_leftovers(
             SinkTarget::Folder(url) => (url, vec![String::new()]),
         };
         let store = means.places.get(url).await?;
-        dropped += drop_leftovers(store.as_ref(), &folders, &lanes).await?;
+        dropped += patience.run(|| drop_leftovers(store.as_ref(), &folders, &lanes)).await?;
     }
     if dropped > 0 {
         tracing::info!(dropped, "drop uploads that an earlier run left unfinished");

@@ -259,6 +259,7 @@ impl Lane {
         match error {
             CommitError::Void { reason, .. } => {
                 tracing::error!(batch = %entry.batch, reason, "find a batch void; its sources are planned again");
+                self.counters.new_findings(1);
                 self.void()?;
                 self.queue.give_back(every, false);
                 Ok(true)
@@ -339,6 +340,7 @@ impl Lane {
                     what is new in it is delivered";
         let now = self.writer.now();
         tracing::error!(%object, "find an object rewritten with other content");
+        self.counters.new_findings(1);
         let found = self.writer.ledger.find("object_rewritten", &object.to_string(), text, now);
         found.map(|_| ()).map_err(|error| self.ledger_failed(&error))
     }

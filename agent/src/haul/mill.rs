@@ -217,6 +217,12 @@ impl Mill {
         self.batch.as_ref().map_or(0, |batch| batch.inflated)
     }
 
+    /// Stored bytes of the batch's objects so far.
+    pub fn stored(&self) -> u64 {
+        let tallies = self.batch.iter().flat_map(|batch| &batch.tallies);
+        tallies.map(|tally| tally.entry.object.size).sum()
+    }
+
     /// About how many bytes the batch's objects will take in its journal entry.
     pub fn entry_bytes(&self) -> usize {
         self.batch.as_ref().map_or(0, |batch| batch.tallies.iter().map(Tally::entry_bytes).sum())

@@ -1,6 +1,7 @@
 //! From a configuration to what the engine is built from.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -26,7 +27,9 @@ use crate::tail::{self, TrailBucket};
 pub enum PlanError {
     /// `limits.memory` is too small.
     #[error(
-        "limits.memory is {has} bytes, this configuration needs {needs}: raise it, or have fewer sinks or a smaller limits.record_size"
+        "limits.memory is {}, this configuration needs {}: raise it, or have fewer sinks or a smaller limits.record_size",
+        in_mib(*has),
+        in_mib(*needs)
     )]
     Memory {
         /// What the configuration says.
@@ -34,6 +37,59 @@ pub enum PlanError {
         /// The least that works.
         needs: u64,
     },
+    /// What is written would be read again.
+    #[error(
+        "sink {sink} writes to {place}, which links make the same as, inside or around the bucket of trail {trail}: \
+         trailhaul would eat its own tail; write elsewhere"
+    )]
+    OwnTail {
+        /// The sink.
+        sink: String,
+        /// Where it writes.
+        place: String,
+        /// The trail.
+        trail: String,
+    },
+}
+
+/// Bytes as the configuration writes them, rounded up to whole MiB.
+fn in_mib(bytes: u64) -> String {
+    format!("{}MiB", bytes.div_ceil(1 << 20))
+}
+
+/// Refuses folders that are apart by name, and by way of links are not.
+pub(super) fn check_apart(config: &Config) -> Result<(), PlanError> {
+    for sink in &config.sinks {
+        let (url, prefix) = match sink_plan(config, sink).target {
+            SinkTarget::Archive { url, prefix, .. } => (url, prefix),
+            SinkTarget::Folder(url) => (url, String::new()),
+            SinkTarget::Console => continue,
+        };
+        let Some(ours) = url.strip_prefix("file://") else { continue };
+        let ours = resolve(&Path::new(ours).join(&prefix));
+        for trail in config.trails.listed() {
+            let Some(theirs) = trail.place.folder() else { continue };
+            let theirs = resolve(&theirs.join(trail.place.prefix()));
+            if ours.starts_with(&theirs) || theirs.starts_with(&ours) {
+                return Err(PlanError::OwnTail {
+                    sink: sink.name.to_string(),
+                    place: format!("{url}/{prefix}"),
+                    trail: trail.name.clone(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The path without links, as far as it is there.
+fn resolve(path: &Path) -> PathBuf {
+    for there in path.ancestors() {
+        if let Ok(real) = there.canonicalize() {
+            return real.join(path.strip_prefix(there).unwrap_or(Path::new("")));
+        }
+    }
+    path.to_owned()
 }
 
 /// Attempts in a single pass before something is left behind.

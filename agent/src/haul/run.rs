@@ -51,15 +51,6 @@ pub enum RunError {
     /// The engine.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A bucket of a trail.
-    #[error("trail {trail}")]
-    Trail {
-        /// The trail's name.
-        trail: String,
-        /// Why.
-        #[source]
-        source: StoreError,
-    },
 }
 
 /// How often expired rows are dropped and forgotten objects are offered again.
@@ -73,6 +64,7 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<Summary, RunError> {
     let began = Instant::now();
+    plans::check_apart(config)?;
     let (plans, cache_bytes) = plans::engine(config, options)?;
     let ledger_options = LedgerOptions { cache_bytes, rebuild: options.rebuild_ledger, gate: None };
     let ledger = Ledger::open(&config.state.path, &ledger_options)?;
@@ -89,9 +81,9 @@ pub async fn run(
         agent = ledger.agent(),
         "start"
     );
-    let tails = open_tails(config, &means, &engine).await?;
+    let tails = Tails::open(config, &means, &engine).await;
     let troubles = if options.once {
-        once(tails, &engine, &means).await
+        once(tails, &engine, &means, config).await
     } else {
         for_ever(tails, &engine, &means, config).await
     };
@@ -107,32 +99,78 @@ struct NamedTail {
     watch: Watch,
 }
 
-async fn open_tails(config: &Config, means: &Means, engine: &Engine) -> Result<Vec<NamedTail>, RunError> {
-    let now = means.clock.now();
-    let start = match config.start.resolve(now) {
+/// The trails' tails, as far as their buckets can be opened.
+struct Tails {
+    open: Vec<NamedTail>,
+    /// The others, with what stands in the way: one trail's trouble does not hold up the rest.
+    missing: Vec<(Trail, StoreError)>,
+}
+
+impl Tails {
+    async fn open(config: &Config, means: &Means, engine: &Engine) -> Self {
+        let mut tails = Self { open: Vec::new(), missing: Vec::new() };
+        for trail in config.trails.listed() {
+            match open_tail(config, trail, means, engine).await {
+                Ok(tail) => tails.open.push(tail),
+                Err(error) => {
+                    tracing::error!(trail = trail.name, %error, "cannot open the bucket of a trail; the others go on");
+                    tails.missing.push((trail.clone(), error));
+                }
+            }
+        }
+        tails
+    }
+
+    /// Tries again what could not be opened; returns what can be by now.
+    async fn reopen(&mut self, config: &Config, means: &Means, engine: &Engine) -> Vec<NamedTail> {
+        let (mut opened, mut missing) = (Vec::new(), Vec::new());
+        for (trail, _) in std::mem::take(&mut self.missing) {
+            match open_tail(config, &trail, means, engine).await {
+                Ok(tail) => {
+                    tracing::info!(trail = trail.name, "the bucket of a trail can be opened by now");
+                    opened.push(tail);
+                }
+                Err(error) => missing.push((trail, error)),
+            }
+        }
+        self.missing = missing;
+        opened
+    }
+
+    /// What could not be opened, for people.
+    fn troubles(&self) -> Vec<String> {
+        let line = |(trail, error): &(Trail, StoreError)| {
+            format!("trail {}: {error}; nothing of it was hauled", trail.name)
+        };
+        self.missing.iter().map(line).collect()
+    }
+}
+
+async fn open_tail(
+    config: &Config,
+    trail: &Trail,
+    means: &Means,
+    engine: &Engine,
+) -> Result<NamedTail, StoreError> {
+    let start = match config.start.resolve(means.clock.now()) {
         None => Start::Beginning,
         Some(moment) => Start::At(moment.as_second()),
     };
-    let mut tails = Vec::new();
-    for trail in config.trails.listed() {
-        let store = means.places.get(trail.place.bucket()).await;
-        let store = store.map_err(|source| RunError::Trail { trail: trail.name.clone(), source })?;
-        let seams = TailSeams {
-            inventory: Arc::new(LedgerInventory(means.ledger.clone())),
-            intake: Arc::new(LaneIntake::new(&engine.queues)),
-            clock: Arc::clone(&means.clock),
-        };
-        let bucket = plans::bucket(config, trail, store);
-        let tail = Tail::new(
-            bucket,
-            seams,
-            tail_config(config, trail, start),
-            means.tasks.shutdown().stopping().clone(),
-        );
-        let watch = Watch::new(trail.name.clone(), tail.health());
-        tails.push(NamedTail { trail: trail.name.clone(), watch, tail });
-    }
-    Ok(tails)
+    let store = means.places.get(trail.place.bucket()).await?;
+    let seams = TailSeams {
+        inventory: Arc::new(LedgerInventory(means.ledger.clone())),
+        intake: Arc::new(LaneIntake::new(&engine.queues)),
+        clock: Arc::clone(&means.clock),
+    };
+    let bucket = plans::bucket(config, trail, store);
+    let tail = Tail::new(
+        bucket,
+        seams,
+        tail_config(config, trail, start),
+        means.tasks.shutdown().stopping().clone(),
+    );
+    let watch = Watch::new(trail.name.clone(), tail.health());
+    Ok(NamedTail { trail: trail.name.clone(), watch, tail })
 }
 
 fn tail_config(config: &Config, trail: &Trail, start: Start) -> TailConfig {
@@ -147,13 +185,16 @@ fn tail_config(config: &Config, trail: &Trail, start: Start) -> TailConfig {
 }
 
 /// One pass: what was found before, then everything that the buckets show, then the queues run dry.
-async fn once(tails: Vec<NamedTail>, engine: &Engine, means: &Means) -> Vec<String> {
-    let mut troubles = Vec::new();
+async fn once(tails: Tails, engine: &Engine, means: &Means, config: &Config) -> Vec<String> {
+    let mut troubles = tails.troubles();
+    if let Err(error) = expire_ids(means, config) {
+        troubles.push(error.to_string());
+    }
     let intake = LaneIntake::new(&engine.queues);
     if let Err(error) = intake.offer_again(&means.ledger, true).await {
         troubles.push(error.to_string());
     }
-    let passes = tails.into_iter().map(|mut named| async move {
+    let passes = tails.open.into_iter().map(|mut named| async move {
         let pass = named.tail.run_once().await;
         (named, pass)
     });
@@ -175,21 +216,17 @@ async fn once(tails: Vec<NamedTail>, engine: &Engine, means: &Means) -> Vec<Stri
 }
 
 /// Listing and hauling until the stop.
-async fn for_ever(tails: Vec<NamedTail>, engine: &Engine, means: &Means, config: &Config) -> Vec<String> {
-    let mut watches = Vec::with_capacity(tails.len());
-    for NamedTail { trail, tail, watch } in tails {
-        let name = format!("tail {trail}");
-        means.tasks.spawn(name, OnError::StopProcess, OnStop::Wait, async move { Ok(tail.run().await?) });
-        watches.push(watch);
-    }
+async fn for_ever(mut tails: Tails, engine: &Engine, means: &Means, config: &Config) -> Vec<String> {
+    let mut watches = start_tails(std::mem::take(&mut tails.open), means);
     let intake = LaneIntake::new(&engine.queues);
-    let retention = config.state.retention;
-    let window = config.dedup.window;
     let stopping = means.tasks.shutdown().stopping().clone();
     let mut first = true;
     loop {
-        if let Err(error) = housekeep(&intake, means, retention, window, first).await {
+        if let Err(error) = housekeep(&intake, means, config, first).await {
             means.tasks.shutdown().fail("housekeeping", error.into());
+        }
+        if !first {
+            watches.extend(start_tails(tails.reopen(config, means, engine).await, means));
         }
         first = false;
         watches.iter_mut().for_each(|watch| watch.report(means, &engine.counters));
@@ -203,32 +240,42 @@ async fn for_ever(tails: Vec<NamedTail>, engine: &Engine, means: &Means, config:
         }
     }
     engine.queues.iter().for_each(|queue| queue.close());
-    means
-        .tasks
-        .shutdown()
-        .failure()
-        .map(|failure| format!("{}: {:#}", failure.task, failure.error))
-        .into_iter()
-        .collect()
+    let failure = means.tasks.shutdown().failure();
+    let failure = failure.map(|failure| format!("{}: {:#}", failure.task, failure.error));
+    tails.troubles().into_iter().chain(failure).collect()
+}
+
+/// Drops the ids that are out of the window.
+fn expire_ids(means: &Means, config: &Config) -> Result<(), LedgerError> {
+    // An hour more than the window: clocks of past commits may have been ahead.
+    let window = i64::try_from(config.dedup.window.as_secs()).unwrap_or(i64::MAX).saturating_add(3_600);
+    means.ledger.expire_ids(means.clock.now().as_second().saturating_sub(window))?;
+    Ok(())
+}
+
+fn start_tails(tails: Vec<NamedTail>, means: &Means) -> Vec<Watch> {
+    let mut watches = Vec::with_capacity(tails.len());
+    for NamedTail { trail, tail, watch } in tails {
+        let name = format!("tail {trail}");
+        means.tasks.spawn(name, OnError::StopProcess, OnStop::Wait, async move { Ok(tail.run().await?) });
+        watches.push(watch);
+    }
+    watches
 }
 
 /// Offers what was found and is not done, and drops what has expired.
 async fn housekeep(
     intake: &LaneIntake,
     means: &Means,
-    retention: Duration,
-    window: Duration,
+    config: &Config,
     first: bool,
 ) -> Result<(), LedgerError> {
     let taken = intake.offer_again(&means.ledger, false).await?;
     if first && taken > 0 {
         tracing::info!(objects = taken, "go on with objects that an earlier run had found");
     }
-    let now = means.clock.now();
-    // An hour more than the window: clocks of past commits may have been ahead.
-    let window = i64::try_from(window.as_secs()).unwrap_or(i64::MAX).saturating_add(3_600);
-    means.ledger.expire_ids(now.as_second().saturating_sub(window))?;
-    let before = now.checked_sub(retention).unwrap_or(Timestamp::MIN);
+    expire_ids(means, config)?;
+    let before = means.clock.now().checked_sub(config.state.retention).unwrap_or(Timestamp::MIN);
     means.ledger.expire_inventory(trailhaul_core::plan::Day::of(before.as_second()))?;
     Ok(())
 }

@@ -36,6 +36,12 @@ pub enum LedgerError {
         /// The database's words.
         reason: String,
     },
+    /// What the database reads back is not what was written.
+    #[error("ledger is damaged ({reason}): start with `run --rebuild-ledger` to rebuild it from the journal")]
+    Damaged {
+        /// The database's words.
+        reason: String,
+    },
     /// A row that does not parse.
     #[error("ledger table {table} holds a damaged row: start with `run --rebuild-ledger`")]
     Row {
@@ -66,6 +72,13 @@ pub enum LedgerError {
 
 impl<E: Into<redb::Error>> From<E> for LedgerError {
     fn from(error: E) -> Self {
-        Self::Database(Box::new(error.into()))
+        match error.into() {
+            redb::Error::Corrupted(reason) => Self::Damaged { reason },
+            // Every table is made with the ledger: one that is not there, or another, was lost.
+            error @ (redb::Error::TableDoesNotExist(_)
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TypeDefinitionChanged { .. }) => Self::Damaged { reason: error.to_string() },
+            error => Self::Database(Box::new(error)),
+        }
     }
 }

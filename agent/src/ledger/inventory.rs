@@ -147,20 +147,26 @@ impl Ledger {
         table.get(row_key(number, day, &name).as_slice())?.map(|row| decode(row.value())).transpose()
     }
 
-    /// Drops what lies before this day. Called only for days that are never listed again.
+    /// Drops what lies before this day, in streams whose plans say that no earlier day is listed again: what a
+    /// listing shows and the inventory does not know would be hauled anew.
     pub fn expire_inventory(&self, before: Day) -> Result<u64, LedgerError> {
         self.write(|transaction| {
-            let numbers: Vec<u32> = {
-                let streams = transaction.open_table(STREAMS)?;
-                let mut numbers = Vec::new();
-                for row in streams.iter()? {
-                    numbers.push(row?.1.value());
+            let mut past: Vec<u32> = Vec::new();
+            {
+                let plans = transaction.open_table(PLANS)?;
+                for row in transaction.open_table(STREAMS)?.iter()? {
+                    let (name, number) = row?;
+                    let Some(plan) = plans.get(name.value())? else { continue };
+                    let plan: DayPlan = serde_json::from_slice(plan.value())
+                        .map_err(|_| LedgerError::Row { table: "plans" })?;
+                    if plan.is_past(before) {
+                        past.push(number.value());
+                    }
                 }
-                numbers
-            };
+            }
             let mut table = transaction.open_table(INVENTORY)?;
             let mut dropped = 0;
-            for number in numbers {
+            for number in past {
                 let low = row_key(number, Day::from(jiff::civil::Date::MIN), "");
                 let high = row_key(number, before, "");
                 for row in table.extract_from_if(low.as_slice()..high.as_slice(), |_, _| true)? {

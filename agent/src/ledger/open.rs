@@ -62,7 +62,11 @@ impl Ledger {
             let aside = folder.join("ledger.redb.damaged");
             fs::rename(&path, &aside).map_err(io("move the old ledger aside", &path))?;
         }
-        let db = open_database(&path, folder, options.cache_bytes)?;
+        let db = guarded(&path, || {
+            let mut db = open_database(&path, folder, options.cache_bytes)?;
+            verify(&mut db, &path)?;
+            Ok(db)
+        })?;
         let ledger = Self {
             db: Arc::new(db),
             gate: options.gate.clone(),
@@ -150,6 +154,46 @@ fn open_database(path: &Path, folder: &Path, cache_bytes: usize) -> Result<Datab
             Err(LedgerError::Io { operation: "open ledger", path: path.to_owned(), source: error })
         }
         Err(error) => Err(corrupt(error.to_string())),
+    }
+}
+
+thread_local! {
+    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Opens a database; one that panics over bytes that make no sense is damaged. Such a panic is not printed.
+fn guarded<T>(path: &Path, open: impl FnOnce() -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                before(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(open));
+    QUIET.set(false);
+    opened.unwrap_or_else(|_| {
+        let reason = "its pages make no sense".to_owned();
+        Err(LedgerError::Corrupt { path: path.to_owned(), reason })
+    })
+}
+
+/// Compares the file with its checksums: what was overwritten would otherwise be believed, row by row.
+fn verify(db: &mut Database, path: &Path) -> Result<(), LedgerError> {
+    /// Larger files are not read whole at every start; damage there shows in rows that make no sense.
+    const CHECKED_MOST: u64 = 1 << 30;
+    if fs::metadata(path).is_ok_and(|file| file.len() > CHECKED_MOST) {
+        return Ok(());
+    }
+    match db.check_integrity() {
+        Ok(_) => Ok(()),
+        Err(DatabaseError::Storage(redb::StorageError::Io(error))) if !is_damage(&error) => {
+            Err(LedgerError::Io { operation: "read ledger", path: path.to_owned(), source: error })
+        }
+        Err(error) => Err(LedgerError::Corrupt { path: path.to_owned(), reason: error.to_string() }),
     }
 }
 

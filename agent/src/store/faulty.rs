@@ -151,6 +151,9 @@ impl ObjectStore for FaultyStore {
         const OPERATION: &str = "read object";
         let range = options.range.clone();
         let GetObject { meta, body } = self.read(OPERATION, key, self.inner.get(key, options)).await?;
+        if self.faults(key).unreadable {
+            return Err(self.error(ErrorKind::Denied, OPERATION, key, "not allowed, says the test"));
+        }
         if self.vanished(key) {
             return Err(self.error(ErrorKind::NotFound, OPERATION, key, "gone, says the test"));
         }

@@ -23,7 +23,9 @@ pub(super) struct Schedule {
     /// `None` while the stream is out on its turn.
     streams: Vec<Option<Stream>>,
     known: BTreeSet<StreamKey>,
-    due: BinaryHeap<Reverse<(i64, usize)>>,
+    /// When it is looked at, since when it is due, which: among those looked at together, the one that has been
+    /// due longest comes first, however often it was parked.
+    due: BinaryHeap<Reverse<(i64, i64, usize)>>,
     running: BTreeMap<AccountId, u32>,
 }
 
@@ -41,7 +43,7 @@ impl Schedule {
     /// Adds a stream; it is due at once.
     pub(super) fn add(&mut self, stream: Stream, now: i64) {
         if self.known.insert(stream.key.clone()) {
-            self.due.push(Reverse((now, self.streams.len())));
+            self.due.push(Reverse((now, now, self.streams.len())));
             self.streams.push(Some(stream));
         }
     }
@@ -52,8 +54,8 @@ impl Schedule {
         now: i64,
         has_room: impl Fn(AccountId) -> bool,
     ) -> Option<(usize, Stream)> {
-        while let Some(Reverse((due, index))) = self.due.peek().copied() {
-            if due > now {
+        while let Some(Reverse((look, since, index))) = self.due.peek().copied() {
+            if look > now {
                 return None;
             }
             self.due.pop();
@@ -61,7 +63,7 @@ impl Schedule {
             let Some(account) = slot.as_ref().map(|stream| stream.key.account) else { continue };
             let running = self.running.entry(account).or_default();
             if *running >= PER_ACCOUNT || !has_room(account) {
-                self.due.push(Reverse((now + PARKED, index)));
+                self.due.push(Reverse((now + PARKED, since, index)));
                 continue;
             }
             *running += 1;
@@ -88,12 +90,12 @@ impl Schedule {
         let due = stream.plan.due(rules).max(earliest);
         if let Some(slot) = self.streams.get_mut(index) {
             *slot = Some(stream);
-            self.due.push(Reverse((due, index)));
+            self.due.push(Reverse((due, due, index)));
         }
     }
 
     /// When the next stream is due.
     pub(super) fn next_due(&self) -> Option<i64> {
-        self.due.peek().map(|Reverse((due, _))| *due)
+        self.due.peek().map(|Reverse((look, ..))| *look)
     }
 }

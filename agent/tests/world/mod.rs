@@ -1,14 +1,17 @@
 //! A small world for engine tests: two source buckets, an archive, a state folder, and what is true of them.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use trailhaul::haul::{
-    BatchLimits, Engine, HomePlan, LaneEnd, Means, MemoryPlan, Places, Plans, QueueRules, Recovered,
+    BatchLimits, Counts, Engine, HomePlan, LaneEnd, Means, MemoryPlan, Places, Plans, QueueRules, Recovered,
     SinkPlan, SinkTarget, StoreOpener,
 };
 use trailhaul::ledger::{Gate, Ledger, LedgerOptions};
@@ -19,7 +22,7 @@ use trailhaul::store::{
 };
 use trailhaul_core::decode::DecodeLimits;
 use trailhaul_core::encode::Compression;
-use trailhaul_core::model::{Entry, EntryBody, ObjectRef, Place};
+use trailhaul_core::model::{Entry, EntryBody, LaneId, ObjectRef, Place, sha256_hex};
 use trailhaul_core::plan::{BatcherConfig, FoundObject};
 
 /// The world.
@@ -28,6 +31,10 @@ pub(crate) struct World {
     stores: BTreeMap<String, Arc<MemoryStore>>,
     folder: tempfile::TempDir,
     truth: Mutex<BTreeMap<String, BTreeSet<String>>>,
+    faults: Mutex<BTreeMap<String, Faults>>,
+    running: Mutex<BTreeMap<String, Arc<FaultyStore>>>,
+    longest: AtomicUsize,
+    counts: Mutex<Counts>,
 }
 
 /// What a run does differently.
@@ -37,6 +44,10 @@ pub(crate) struct Options {
     pub(crate) other_state: bool,
     pub(crate) other_archive: bool,
     pub(crate) other_compression: bool,
+    /// Batches of seven objects instead of two.
+    pub(crate) larger_batches: bool,
+    /// Waits for stores without end, as a continuous run does.
+    pub(crate) patient: bool,
 }
 
 /// How a run ended.
@@ -70,7 +81,41 @@ impl World {
         let names = ["one", "two", "archive", "elsewhere"];
         let stores =
             names.iter().map(|name| ((*name).to_owned(), Arc::new(MemoryStore::new(name)))).collect();
-        Self { lanes, stores, folder: folder(), truth: Mutex::default() }
+        Self {
+            lanes,
+            stores,
+            folder: folder(),
+            truth: Mutex::default(),
+            faults: Mutex::default(),
+            running: Mutex::default(),
+            longest: AtomicUsize::new(0),
+            counts: Mutex::default(),
+        }
+    }
+
+    /// Gives a store these faults, now and in later runs.
+    pub(crate) fn set(&self, store: &str, faults: &Faults) {
+        self.faults.lock().unwrap().insert(store.to_owned(), faults.clone());
+        if let Some(running) = self.running.lock().unwrap().get(store) {
+            running.set(faults.clone());
+        }
+    }
+
+    /// All stores are well again.
+    pub(crate) fn heal(&self) {
+        for store in ["one", "two", "archive", "elsewhere"] {
+            self.set(store, &Faults::default());
+        }
+    }
+
+    /// The most objects that waited in one queue at a time.
+    pub(crate) fn longest_queue(&self) -> usize {
+        self.longest.load(Ordering::SeqCst)
+    }
+
+    /// What the last run counted.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts.lock().unwrap().clone()
     }
 
     /// Puts an object with these events; `id!x` is the event `id` with other content.
@@ -134,14 +179,24 @@ impl World {
 
     /// Hauls what is there, once.
     pub(crate) async fn run(&self, steps: &Arc<Steps>, options: &Options) -> Ran {
+        let found = self.listing().await;
+        self.run_over(steps, options, found).await
+    }
+
+    /// Hauls these objects, which were found before.
+    pub(crate) async fn run_over(
+        &self,
+        steps: &Arc<Steps>,
+        options: &Options,
+        found: Vec<FoundObject>,
+    ) -> Ran {
         let mut opener = BTreeMap::new();
-        for store in self.stores.values() {
-            let faulty = FaultyStore::new(
-                Arc::clone(store) as Arc<dyn ObjectStore>,
-                Arc::clone(steps),
-                Faults::default(),
-            );
-            opener.insert(store.url().to_owned(), Arc::new(faulty) as Arc<dyn ObjectStore>);
+        for (name, store) in &self.stores {
+            let faults = self.faults.lock().unwrap().get(name).cloned().unwrap_or_default();
+            let inner = Arc::clone(store) as Arc<dyn ObjectStore>;
+            let faulty = Arc::new(FaultyStore::new(inner, Arc::clone(steps), faults));
+            self.running.lock().unwrap().insert(name.clone(), Arc::clone(&faulty));
+            opener.insert(store.url().to_owned(), faulty as Arc<dyn ObjectStore>);
         }
         let state = self.folder.path().join(if options.other_state { "other" } else { "state" });
         let gate: Gate = {
@@ -178,10 +233,11 @@ impl World {
                 return Ran { end, errors: vec![error.to_string()], recovered: Recovered::default() };
             }
         };
-        self.offer(&engine).await;
+        self.offer(&engine, found).await;
         engine.queues.iter().for_each(|queue| queue.close());
         means.tasks.join().await;
         engine.cpu.stop().await;
+        *self.counts.lock().unwrap() = engine.counters.counts();
         let mut errors: Vec<String> = engine.ends.take().iter().map(LaneEnd::to_string).collect();
         for queue in &engine.queues {
             errors.extend(queue.abandoned().into_iter().map(|(object, why)| format!("{object}: {why}")));
@@ -191,10 +247,13 @@ impl World {
         Ran { end, errors, recovered: engine.recovered }
     }
 
-    async fn offer(&self, engine: &Engine) {
+    /// What the source buckets show.
+    pub(crate) async fn listing(&self) -> Vec<FoundObject> {
+        let mut found = Vec::new();
         for name in ["one", "two"] {
             let store = &self.stores[name];
             let page = store.list(&ListRequest::default()).await.unwrap();
+            assert!(page.next.is_none());
             for listed in page.objects {
                 let object = ObjectRef {
                     bucket: store.url().into(),
@@ -203,10 +262,18 @@ impl World {
                     version: None,
                     size: listed.size,
                 };
-                let found = FoundObject::new(object).unwrap();
-                let lane = trailhaul::archive::lane_of(found.account, self.lanes);
-                engine.queues[usize::from(lane.0)].offer(found).await;
+                found.push(FoundObject::new(object).unwrap());
             }
+        }
+        found
+    }
+
+    async fn offer(&self, engine: &Engine, found: Vec<FoundObject>) {
+        for found in found {
+            let lane = trailhaul::archive::lane_of(found.account, self.lanes);
+            let queue = &engine.queues[usize::from(lane.0)];
+            queue.offer(found).await;
+            self.longest.fetch_max(queue.len(), Ordering::SeqCst);
         }
     }
 
@@ -228,13 +295,17 @@ impl World {
             decode: DecodeLimits::default(),
             batch: BatchLimits { inflated: 64 << 20, ids: 100_000, entry: 1 << 20 },
             queue: QueueRules {
-                batcher: BatcherConfig { max_objects: 2, queue: 64, ..BatcherConfig::default() },
-                attempts: Some(2),
+                batcher: BatcherConfig {
+                    max_objects: if options.larger_batches { 7 } else { 2 },
+                    queue: 64,
+                    ..BatcherConfig::default()
+                },
+                attempts: (!options.patient).then_some(2),
             },
             window_seconds: 7 * 86_400,
             scratch: self.folder.path().join("scratch"),
             take_lanes: options.take_lanes,
-            patient: false,
+            patient: options.patient,
             host: "test".into(),
         }
     }
@@ -242,6 +313,64 @@ impl World {
     /// The ledger's file is gone; the agent's identity is still there.
     pub(crate) fn lose_ledger(&self) {
         std::fs::remove_file(self.folder.path().join("state/ledger.redb")).unwrap();
+    }
+
+    /// Whether the state folder holds a ledger.
+    pub(crate) fn has_ledger(&self) -> bool {
+        self.folder.path().join("state/ledger.redb").exists()
+    }
+
+    /// Everything that is true of an account.
+    pub(crate) fn truth_of(&self, account: &str) -> BTreeSet<String> {
+        self.truth.lock().unwrap()[account].clone()
+    }
+
+    /// An event that was added to an object later.
+    pub(crate) fn also_true(&self, account: &str, event: &str) {
+        self.truth.lock().unwrap().get_mut(account).unwrap().insert(record(account, event));
+    }
+
+    /// The findings on record, as kind and subject.
+    pub(crate) fn findings(&self) -> Vec<(String, String)> {
+        let options = LedgerOptions { cache_bytes: 1 << 20, rebuild: false, gate: None };
+        let ledger = Ledger::open(&self.folder.path().join("state"), &options).unwrap();
+        let findings = ledger.findings(1_000).unwrap();
+        findings.into_iter().map(|finding| (finding.kind, finding.subject)).collect()
+    }
+
+    /// Every lane's journal is a chain without gaps, and the books of every batch balance.
+    pub(crate) async fn check_journal(&self, context: &str) {
+        let mut last: Option<(LaneId, u64, String)> = None;
+        let mut keys = self.archive_keys().await;
+        keys.retain(|key| key.starts_with("trails/journal/") && key.ends_with(".json"));
+        keys.sort();
+        for key in keys {
+            let bytes = self.read(&key).await;
+            let entry = Entry::from_bytes(&bytes).unwrap();
+            match last.as_ref().filter(|(lane, ..)| *lane == entry.lane) {
+                Some((lane, number, hash)) => entry.check_follows(*lane, *number, hash).unwrap(),
+                None => assert_eq!(entry.number, 1, "{context}: {key}"),
+            }
+            if let EntryBody::Batch(batch) = &entry.body {
+                batch.check_books().unwrap_or_else(|what| panic!("{context}: {key}: {what}"));
+            }
+            last = Some((entry.lane, entry.number, sha256_hex(&bytes)));
+        }
+    }
+
+    /// Removes or replaces what stands under a key that contains `part`.
+    pub(crate) fn replace(&self, bucket: &str, part: &str, with: Option<(&str, &[&str])>) {
+        let store = Arc::clone(&self.stores[bucket]);
+        let page = futures::executor::block_on(store.list(&ListRequest::default())).unwrap();
+        let key = page.objects.into_iter().find(|listed| listed.key.contains(part)).unwrap().key;
+        match with {
+            None => drop(store.remove(&key)),
+            Some((account, events)) => {
+                let bytes = Bytes::from(gzip(document(account, events).as_bytes()));
+                let put = async move { store.put(&key, bytes, &PutOptions::default()).await.unwrap() };
+                futures::executor::block_on(put);
+            }
+        }
     }
 
     /// Everything under `data/`, record by record, equals the truth: each once.

@@ -79,7 +79,7 @@ pub struct QueuedObject {
 pub struct PlannedBatch {
     /// Where its records go.
     pub partition: Partition,
-    /// Its objects, in key order.
+    /// Its objects, in the order of turns: a batch that is cut short has served its accounts alike.
     pub objects: Vec<QueuedObject>,
     /// Why it was closed.
     pub closed: Closed,
@@ -344,7 +344,6 @@ impl Batcher {
         for object in &objects {
             self.tidy(object.found.account);
         }
-        objects.sort_by(|one, two| one.found.object.key.cmp(&two.found.object.key));
         PlannedBatch { partition, objects, closed }
     }
 

@@ -126,6 +126,14 @@ impl DayPlan {
         })
     }
 
+    /// Whether nothing that begins before this day will be listed any more.
+    pub fn is_past(&self, day: Day) -> bool {
+        let again = self.open.keys().chain(self.closed.keys());
+        self.history.is_none()
+            && self.frontier.is_some_and(|frontier| frontier >= day)
+            && again.min().is_none_or(|first| *first >= day)
+    }
+
     /// When the next listing is due, in seconds since the Unix epoch; a moment that has passed means now.
     pub fn due(&self, rules: &DayRules) -> i64 {
         if self.history.is_some() {

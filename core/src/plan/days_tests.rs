@@ -57,6 +57,32 @@ impl Stream {
 }
 
 #[test]
+fn what_is_past_is_not_listed_again() {
+    let today = Day::of(NOW);
+    let mut stream = Stream::new(Start::Beginning, Vec::new());
+    assert!(!stream.plan.is_past(today.plus(-400)), "nothing was listed yet");
+    let listing = stream.plan.next(&stream.rules, NOW).unwrap();
+    stream.plan.done(&stream.rules, &listing, NOW, NOW, 0);
+    assert!(!stream.plan.is_past(today.plus(-400)), "its history is still to come");
+    stream.run(NOW, NOW + 40 * DAY);
+    for back in 0..60 {
+        let day = today.plus(40 - back);
+        if !stream.plan.is_past(day) {
+            continue;
+        }
+        stream.listings.clear();
+        stream.run(NOW + 40 * DAY, NOW + 80 * DAY);
+        let earlier = stream.listings.iter().find(|(_, listing)| match listing {
+            Listing::Day(listed) => *listed < day,
+            Listing::History { from, .. } => *from < day,
+        });
+        assert!(back > 30 && earlier.is_none(), "{back} days back: {earlier:?}");
+        return;
+    }
+    panic!("no day is past");
+}
+
+#[test]
 fn a_day_is_listed_again_until_31_days_after_its_close() {
     let mut stream = Stream::new(Start::At(NOW), Vec::new());
     stream.run(NOW, NOW + 40 * DAY);

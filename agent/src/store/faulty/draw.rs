@@ -34,6 +34,8 @@ pub struct Faults {
     pub full: bool,
     /// Every write fails with `Denied`.
     pub denied: bool,
+    /// Every read of an object fails with `Denied`.
+    pub unreadable: bool,
 }
 
 /// Where draws come from. Remembers how often each call was made: one entry per operation and key, which

@@ -1,0 +1,174 @@
+//! The real program over S3, STS and Kinesis of the emulators: the truth, faults, kills, missing roles.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
+mod cloud;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use cloud::{Cloud, EXTERNAL_ID, SECRET_KEY};
+use rustix::process::{Pid, Signal, kill_process};
+use tree::{Ran, files, finish};
+use trailhaul_tests::emulator::Kind;
+use trailhaul_tests::org::Options;
+use trailhaul_tests::proxy::{Action, Chaos, Proxy, Rates, Service};
+
+const ONCE: [&str; 4] = ["--output", "json", "run", "--once"];
+
+fn write(cloud: &Cloud, name: &str, text: &str) {
+    fs::write(cloud.tree.path(name), text).unwrap();
+}
+
+/// No planted secret stands in what was printed, nor in the state folder.
+fn check_secrets(cloud: &Cloud, ran: &Ran) {
+    for secret in [EXTERNAL_ID, SECRET_KEY] {
+        assert!(!ran.stdout.contains(secret) && !ran.stderr.contains(secret), "{secret} was printed");
+        for path in files(&cloud.tree.path("state")) {
+            let bytes = fs::read(&path).unwrap();
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{secret} stands in {}", path.display());
+        }
+    }
+}
+
+async fn the_truth_through_s3(kind: Kind) {
+    let options = Options { seed: 21, accounts: 20, regions: 4, hours: 6, ..Options::default() };
+    println!("seed {}", options.seed);
+    let Some(cloud) = Cloud::start(kind, &options).await else { return };
+    let stream = "\n  events:\n    type: kinesis\n    stream: org-cloudtrail\n    format: raw+meta\n";
+    let config = cloud.config("trails", "").replace("state:\n", &format!("{}state:\n", &stream[1..]));
+    write(&cloud, "s3.yaml", &config);
+    let ran = finish(cloud.command("s3.yaml", &ONCE));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    check_secrets(&cloud, &ran);
+    cloud.fetch_archive("trails").await;
+    cloud.tree.check_truth("through S3");
+    cloud.tree.check_nothing_uncommitted("through S3");
+
+    // The stream has each event at least once, and a repeat has the repeat key of what it repeats.
+    let mut keys: BTreeMap<String, u64> = BTreeMap::new();
+    for record in cloud.stream().await {
+        let key = record["trailhaul"]["repeat_key"].as_str().unwrap().to_owned();
+        *keys.entry(key).or_default() += 1;
+    }
+    assert_eq!(keys.len() as u64, ran.number("/total/unique"));
+    let second = finish(cloud.command("s3.yaml", &ONCE));
+    assert_eq!(second.code, Some(0), "{second:?}");
+    assert_eq!(second.number("/total/objects"), 0, "a second pass hauls nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_truth_through_ministack() {
+    the_truth_through_s3(Kind::Ministack).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_truth_through_moto() {
+    the_truth_through_s3(Kind::Moto).await;
+}
+
+/// A small case behind a proxy that asserts the owner of every bucket.
+async fn behind_a_proxy(seed: u64) -> Option<(Cloud, Proxy)> {
+    let options = Options { seed, accounts: 2, regions: 1, hours: 1, rate: 12, ..Options::default() };
+    let mut cloud = Cloud::start(Kind::Ministack, &options).await?;
+    let proxy = Proxy::start(cloud.emulator.address()).unwrap();
+    for (bucket, owner) in &cloud.buckets {
+        proxy.own(bucket, owner);
+    }
+    cloud.endpoint = proxy.endpoint();
+    Some((cloud, proxy))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_agent_killed_at_every_request() {
+    let Some((cloud, proxy)) = behind_a_proxy(31).await else { return };
+    let small = "\n    lanes: 1";
+    let run = |number: usize| {
+        let name = format!("run-{number}.yaml");
+        let text = cloud.config(&format!("run-{number}"), small).replace("/state\n", &format!("/state-{number}\n"));
+        write(&cloud, &name, &text);
+        name
+    };
+    let counted = Arc::new(AtomicUsize::new(0));
+    {
+        let counted = Arc::clone(&counted);
+        proxy.script(move |request| {
+            if matches!(request.service, Service::S3) {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+            Action::Forward
+        });
+    }
+    let clean = finish(cloud.command(&run(0), &ONCE));
+    assert_eq!(clean.code, Some(0), "{clean:?}");
+    cloud.fetch_archive("run-0").await;
+    cloud.tree.check_truth("a clean run");
+    let total = counted.load(Ordering::SeqCst);
+    // Listings and reads of many objects repeat themselves: every request of the first forty, then a spread.
+    let chosen: Vec<usize> = (1..=total).filter(|n| *n <= 24 || *n + 24 > total || n % 7 == 0).collect();
+    println!("{total} requests, killed at {} of them", chosen.len());
+    assert!(chosen.len() >= 30, "the case is too small: {total} requests");
+    for number in chosen {
+        let name = run(number);
+        let pid = Arc::new(AtomicU32::new(0));
+        let count = Arc::new(AtomicUsize::new(0));
+        {
+            let (pid, count) = (Arc::clone(&pid), Arc::clone(&count));
+            proxy.script(move |request| {
+                let is_it = matches!(request.service, Service::S3) && count.fetch_add(1, Ordering::SeqCst) + 1 == number;
+                if !is_it {
+                    return Action::Forward;
+                }
+                let pid = Arc::clone(&pid);
+                let kill = move || {
+                    if let Some(pid) = Pid::from_raw(pid.load(Ordering::SeqCst).cast_signed()) {
+                        let _ = kill_process(pid, Signal::KILL);
+                    }
+                };
+                if number % 2 == 0 {
+                    kill();
+                    Action::BreakBefore
+                } else {
+                    Action::After(Box::new(kill))
+                }
+            });
+        }
+        let mut child = cloud.command(&name, &ONCE).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        pid.store(child.id(), Ordering::SeqCst);
+        child.wait().unwrap();
+        proxy.script(|_| Action::Forward);
+        let again = finish(cloud.command(&name, &ONCE));
+        assert_eq!(again.code, Some(0), "request {number}: {again:?}");
+        cloud.fetch_archive(&format!("run-{number}")).await;
+        cloud.tree.check_truth(&format!("killed at request {number}"));
+        cloud.tree.check_nothing_uncommitted(&format!("killed at request {number}"));
+    }
+    assert!(proxy.violations().is_empty(), "{:?}", proxy.violations());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_faults_leaves_the_truth() {
+    let Some((cloud, proxy)) = behind_a_proxy(41).await else { return };
+    for seed in 0..5 {
+        println!("seed {seed}");
+        let rates = Rates { throttle: 25, fail: 25, break_before: 15, break_after: 15, truncate: 15, delay: 20, ..Rates::default() };
+        let chaos = Mutex::new(Chaos::new(seed, rates));
+        proxy.script(move |request| chaos.lock().unwrap().decide(request));
+        let name = format!("storm-{seed}.yaml");
+        let text = cloud.config(&format!("storm-{seed}"), "").replace("/state\n", &format!("/state-{seed}\n"));
+        write(&cloud, &name, &text);
+        let first = finish(cloud.command(&name, &ONCE));
+        assert!(matches!(first.code, Some(0 | 69)), "{first:?}");
+        proxy.script(|_| Action::Forward);
+        let rest = finish(cloud.command(&name, &ONCE));
+        assert_eq!(rest.code, Some(0), "{rest:?}");
+        cloud.fetch_archive(&format!("storm-{seed}")).await;
+        cloud.tree.check_truth(&format!("storm {seed}"));
+    }
+    assert!(proxy.violations().is_empty(), "{:?}", proxy.violations());
+}

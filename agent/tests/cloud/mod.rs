@@ -1,0 +1,181 @@
+//! A simulated organization in the buckets of an emulator, and the real program hauling it through S3.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use aws_sdk_kinesis::types::ShardIteratorType;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use futures::StreamExt;
+use trailhaul_tests::emulator::{Emulator, Kind};
+use trailhaul_tests::org::Options;
+
+use super::tree::{Tree, files};
+
+/// The account that the agent runs in; it owns the archive and the stream.
+pub(crate) const HOME: &str = "999988887777";
+/// Planted secrets: they must show nowhere.
+pub(crate) const EXTERNAL_ID: &str = "planted-external-id";
+pub(crate) const SECRET_KEY: &str = "planted-secret-key";
+pub(crate) const ARCHIVE: &str = "org-log-archive";
+pub(crate) const STREAM: &str = "org-cloudtrail";
+
+/// The emulator with the organization's buckets, and the tree that they were made from.
+pub(crate) struct Cloud {
+    pub(crate) emulator: Emulator,
+    pub(crate) tree: Tree,
+    /// Where the agent sends its requests: the emulator, or a proxy in front of it.
+    pub(crate) endpoint: String,
+    pub(crate) buckets: Vec<(String, String)>,
+}
+
+/// An S3 client of an account, straight to the emulator.
+pub(crate) fn s3(endpoint: &str, account: &str) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new(account, SECRET_KEY, None, None, "test"))
+        .endpoint_url(endpoint)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .force_path_style(true)
+        .build();
+    aws_sdk_s3::Client::from_conf(config)
+}
+
+pub(crate) fn kinesis(endpoint: &str) -> aws_sdk_kinesis::Client {
+    let config = aws_sdk_kinesis::Config::builder()
+        .behavior_version(aws_sdk_kinesis::config::BehaviorVersion::latest())
+        .region(aws_sdk_kinesis::config::Region::new("us-east-1"))
+        .credentials_provider(Credentials::new(HOME, SECRET_KEY, None, None, "test"))
+        .endpoint_url(endpoint)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    aws_sdk_kinesis::Client::from_conf(config)
+}
+
+impl Cloud {
+    /// Starts the emulator and fills the buckets; `None` where it is not installed.
+    pub(crate) async fn start(kind: Kind, options: &Options) -> Option<Self> {
+        let emulator = Emulator::start(kind)?;
+        let tree = Tree::simulate(options, &[], trailhaul_tests::damage::Sizes::default());
+        let endpoint = emulator.endpoint();
+        let mut buckets = Vec::new();
+        for entry in fs::read_dir(tree.path("buckets")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            // simorg names a bucket after its owner.
+            let owner = name.split('-').find(|part| part.len() == 12 && part.bytes().all(|b| b.is_ascii_digit()));
+            let owner = owner.unwrap_or(HOME).to_owned();
+            upload(&s3(&endpoint, &owner), &name, &path).await;
+            buckets.push((name, owner));
+        }
+        s3(&endpoint, HOME).create_bucket().bucket(ARCHIVE).send().await.unwrap();
+        buckets.push((ARCHIVE.to_owned(), HOME.to_owned()));
+        let cloud = Self { emulator, tree, endpoint, buckets };
+        cloud.make_stream().await;
+        Some(cloud)
+    }
+
+    async fn make_stream(&self) {
+        let client = kinesis(&self.emulator.endpoint());
+        client.create_stream().stream_name(STREAM).shard_count(2).send().await.unwrap();
+        for _ in 0..100 {
+            let summary = client.describe_stream_summary().stream_name(STREAM).send().await.unwrap();
+            let status = summary.stream_description_summary().map(|s| s.stream_status().as_str().to_owned());
+            if status.as_deref() == Some("ACTIVE") {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("the stream does not become active");
+    }
+
+    /// The tree's configuration with buckets instead of folders. `extra` is appended to the archive's settings.
+    pub(crate) fn config(&self, prefix: &str, extra: &str) -> String {
+        let root = self.tree.folder.path().display().to_string();
+        let text = self.tree.config.replace(&format!("file://{root}/buckets/"), "s3://");
+        let text = text.replace(
+            &format!("file://{root}/archive"),
+            &format!("s3://{ARCHIVE}/{prefix}\n    owner: \"{HOME}\"{extra}"),
+        );
+        assert!(!text.contains("file://"), "{text}");
+        let text = text.replace(
+            "trails:\n",
+            "  role:\n    name: TrailhaulReader\n    external_id: \"${env:TRAILHAUL_TEST_EXTERNAL_ID}\"\ntrails:\n",
+        );
+        format!("{text}aws:\n  region: us-east-1\n  endpoint_url: {}\n  path_style: true\n", self.endpoint)
+    }
+
+    /// The program, in the agent's account.
+    pub(crate) fn command(&self, config: &str, arguments: &[&str]) -> Command {
+        let mut command = self.tree.command_with(config, arguments);
+        command
+            .env("AWS_ACCESS_KEY_ID", HOME)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+            .env("AWS_CONFIG_FILE", "/dev/null")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+            .env("TRAILHAUL_TEST_EXTERNAL_ID", EXTERNAL_ID)
+            .env_remove("AWS_SESSION_TOKEN")
+            .env_remove("AWS_PROFILE");
+        command
+    }
+
+    /// Copies the archive below `prefix` into the tree, where the comparison looks for it.
+    pub(crate) async fn fetch_archive(&self, prefix: &str) {
+        let client = s3(&self.emulator.endpoint(), HOME);
+        let target = self.tree.path("archive");
+        let _ = fs::remove_dir_all(&target);
+        let mut pages = client.list_objects_v2().bucket(ARCHIVE).prefix(format!("{prefix}/")).into_paginator().send();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            keys.extend(page.unwrap().contents().iter().filter_map(|object| object.key().map(str::to_owned)));
+        }
+        assert!(!keys.is_empty(), "nothing below {prefix}");
+        for key in keys {
+            let object = client.get_object().bucket(ARCHIVE).key(&key).send().await.unwrap();
+            let bytes = object.body.collect().await.unwrap().into_bytes();
+            let path = target.join(key.strip_prefix(&format!("{prefix}/")).unwrap());
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+    }
+
+    /// Every record of the stream.
+    pub(crate) async fn stream(&self) -> Vec<serde_json::Value> {
+        let client = kinesis(&self.emulator.endpoint());
+        let shards = client.list_shards().stream_name(STREAM).send().await.unwrap();
+        let mut records = Vec::new();
+        for shard in shards.shards() {
+            let iterator = client.get_shard_iterator().stream_name(STREAM).shard_id(shard.shard_id());
+            let iterator = iterator.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.unwrap();
+            let mut next = iterator.shard_iterator().map(str::to_owned);
+            for _ in 0..1_000 {
+                let Some(iterator) = next else { break };
+                let page = client.get_records().shard_iterator(iterator).limit(1_000).send().await.unwrap();
+                if page.records().is_empty() {
+                    break;
+                }
+                for record in page.records() {
+                    records.push(serde_json::from_slice(record.data().as_ref()).unwrap());
+                }
+                next = page.next_shard_iterator().map(str::to_owned);
+            }
+        }
+        records
+    }
+}
+
+async fn upload(client: &aws_sdk_s3::Client, bucket: &str, folder: &Path) {
+    client.create_bucket().bucket(bucket).send().await.unwrap();
+    let puts = files(folder).into_iter().map(|path| {
+        let key = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+        let body = aws_sdk_s3::primitives::ByteStream::from(fs::read(&path).unwrap());
+        client.put_object().bucket(bucket).key(key).body(body).send()
+    });
+    let mut puts = futures::stream::iter(puts).buffer_unordered(16);
+    while let Some(put) = puts.next().await {
+        put.unwrap();
+    }
+}
