@@ -1,6 +1,13 @@
 //! The real program over S3, STS and Kinesis of the emulators: the truth, faults, kills, missing roles.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test"
+)]
 
 mod cloud;
 mod tree;
@@ -13,10 +20,10 @@ use std::sync::{Arc, Mutex};
 
 use cloud::{Cloud, EXTERNAL_ID, SECRET_KEY};
 use rustix::process::{Pid, Signal, kill_process};
-use tree::{Ran, files, finish};
 use trailhaul_tests::emulator::Kind;
 use trailhaul_tests::org::Options;
 use trailhaul_tests::proxy::{Action, Chaos, Proxy, Rates, Service};
+use tree::{Ran, files, finish};
 
 const ONCE: [&str; 4] = ["--output", "json", "run", "--once"];
 
@@ -90,7 +97,8 @@ async fn the_agent_killed_at_every_request() {
     let small = "\n    lanes: 1";
     let run = |number: usize| {
         let name = format!("run-{number}.yaml");
-        let text = cloud.config(&format!("run-{number}"), small).replace("/state\n", &format!("/state-{number}\n"));
+        let text =
+            cloud.config(&format!("run-{number}"), small).replace("/state\n", &format!("/state-{number}\n"));
         write(&cloud, &name, &text);
         name
     };
@@ -120,7 +128,8 @@ async fn the_agent_killed_at_every_request() {
         {
             let (pid, count) = (Arc::clone(&pid), Arc::clone(&count));
             proxy.script(move |request| {
-                let is_it = matches!(request.service, Service::S3) && count.fetch_add(1, Ordering::SeqCst) + 1 == number;
+                let is_it = matches!(request.service, Service::S3)
+                    && count.fetch_add(1, Ordering::SeqCst) + 1 == number;
                 if !is_it {
                     return Action::Forward;
                 }
@@ -138,7 +147,8 @@ async fn the_agent_killed_at_every_request() {
                 }
             });
         }
-        let mut child = cloud.command(&name, &ONCE).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child =
+            cloud.command(&name, &ONCE).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         pid.store(child.id(), Ordering::SeqCst);
         child.wait().unwrap();
         proxy.script(|_| Action::Forward);
@@ -156,11 +166,20 @@ async fn a_storm_of_faults_leaves_the_truth() {
     let Some((cloud, proxy)) = behind_a_proxy(41).await else { return };
     for seed in 0..5 {
         println!("seed {seed}");
-        let rates = Rates { throttle: 25, fail: 25, break_before: 15, break_after: 15, truncate: 15, delay: 20, ..Rates::default() };
+        let rates = Rates {
+            throttle: 25,
+            fail: 25,
+            break_before: 15,
+            break_after: 15,
+            truncate: 15,
+            delay: 20,
+            ..Rates::default()
+        };
         let chaos = Mutex::new(Chaos::new(seed, rates));
         proxy.script(move |request| chaos.lock().unwrap().decide(request));
         let name = format!("storm-{seed}.yaml");
-        let text = cloud.config(&format!("storm-{seed}"), "").replace("/state\n", &format!("/state-{seed}\n"));
+        let text =
+            cloud.config(&format!("storm-{seed}"), "").replace("/state\n", &format!("/state-{seed}\n"));
         write(&cloud, &name, &text);
         let first = finish(cloud.command(&name, &ONCE));
         assert!(matches!(first.code, Some(0 | 69)), "{first:?}");

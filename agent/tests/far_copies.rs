@@ -6,6 +6,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "a test"
 )]
 
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use trailhaul::config::Config;
-use trailhaul::haul::{Ended, FolderOpener, RunOptions, run};
+use trailhaul::haul::{Ended, RunOptions, run};
 use trailhaul::ledger::{Ledger, LedgerOptions};
 use trailhaul::runtime::{ManualClock, Shutdown};
 use trailhaul_core::model::{Entry, EntryBody};
@@ -65,9 +66,8 @@ async fn copies_days_apart_arrive_as_often_as_the_window_says() {
         replay.advance(now).unwrap();
         clock.set(Timestamp::from_second(now).unwrap());
         let shutdown = Shutdown::new(Duration::from_secs(20));
-        let opener = Box::new(FolderOpener::new(&config));
         let once = RunOptions { once: true, ..RunOptions::default() };
-        let summary = run(&config, once, opener, Arc::clone(&clock) as Arc<_>, shutdown).await.unwrap();
+        let summary = run(&config, once, Arc::clone(&clock) as Arc<_>, shutdown).await.unwrap();
         assert_eq!(summary.ended, Ended::Well, "{summary}");
         steps += 1;
         expired += expire(&live, now);

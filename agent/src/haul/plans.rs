@@ -63,7 +63,7 @@ pub(super) fn check_apart(config: &Config) -> Result<(), PlanError> {
         let (url, prefix) = match sink_plan(config, sink).target {
             SinkTarget::Archive { url, prefix, .. } => (url, prefix),
             SinkTarget::Folder(url) => (url, String::new()),
-            SinkTarget::Console => continue,
+            SinkTarget::Console | SinkTarget::Kinesis(_) => continue,
         };
         let Some(ours) = url.strip_prefix("file://") else { continue };
         let ours = resolve(&Path::new(ours).join(&prefix));

@@ -66,7 +66,8 @@ impl Cloud {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             // simorg names a bucket after its owner.
-            let owner = name.split('-').find(|part| part.len() == 12 && part.bytes().all(|b| b.is_ascii_digit()));
+            let owner =
+                name.split('-').find(|part| part.len() == 12 && part.bytes().all(|b| b.is_ascii_digit()));
             let owner = owner.unwrap_or(HOME).to_owned();
             upload(&s3(&endpoint, &owner), &name, &path).await;
             buckets.push((name, owner));
@@ -127,7 +128,8 @@ impl Cloud {
         let client = s3(&self.emulator.endpoint(), HOME);
         let target = self.tree.path("archive");
         let _ = fs::remove_dir_all(&target);
-        let mut pages = client.list_objects_v2().bucket(ARCHIVE).prefix(format!("{prefix}/")).into_paginator().send();
+        let mut pages =
+            client.list_objects_v2().bucket(ARCHIVE).prefix(format!("{prefix}/")).into_paginator().send();
         let mut keys = Vec::new();
         while let Some(page) = pages.next().await {
             keys.extend(page.unwrap().contents().iter().filter_map(|object| object.key().map(str::to_owned)));
