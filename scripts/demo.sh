@@ -68,7 +68,7 @@ fi
 
 step "a second pass adds nothing"
 before="$(files demo/archive)"
-expect 0 "$trailhaul" --log-level off --config "$config" run --once > demo/second.txt
+expect 1 "$trailhaul" --log-level off --config "$config" run --once > demo/second.txt
 sed -n '1,2s/^/   /p' demo/second.txt
 echo "   files in the archive: $before before, $(files demo/archive) after"
 [ "$before" = "$(files demo/archive)" ]

@@ -5,6 +5,7 @@
 //! here and nowhere else. Failure: each part says in its head what it does; none of them retries by itself
 //! except `retry`, and none ends the process except through [`Shutdown`].
 
+mod allocator;
 mod budget;
 mod clock;
 mod cpu;
@@ -12,6 +13,7 @@ mod retry;
 mod shutdown;
 mod tasks;
 
+pub use allocator::settle as settle_allocator;
 pub use budget::{Budget, Permit, TooLarge};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cpu::{CpuError, CpuPool};
