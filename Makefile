@@ -11,7 +11,7 @@ DENY := $(TARGET)/tools/bin/cargo-deny
 TEST ?= --workspace
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint deny bench bench-smoke memory clean
+.PHONY: help build demo demo-aws test lint deny bench bench-smoke memory emulators differential differential-smoke clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -53,9 +53,21 @@ memory: ## Measure the peak memory of a run with limits.memory 64MiB, and hold i
 	$(CARGO) build --release --locked --bins
 	'$(TARGET)/release/trailhaul-bench' memory
 
-# ---- over AWS and emulators of it: demo-aws, emulators
+# ---- over AWS and emulators of it
 
-# ---- against other programs: differential
+emulators: ## Install the AWS emulators that tests and demo-aws use, pinned, into .venv
+	@sh scripts/emulators.sh
+
+demo-aws: emulators ## The demo over S3 and Kinesis of an emulator, with assumed roles
+	@CARGO='$(CARGO)' TARGET='$(TARGET)' sh scripts/demo-aws.sh
+
+# ---- against other programs
+
+differential: ## Compare `verify --like-aws` with `aws cloudtrail validate-logs` on 300 tampered organizations
+	$(MAKE) -C tests/differential differential
+
+differential-smoke: ## The same on 40
+	$(MAKE) -C tests/differential differential COUNT=40
 
 clean: ## Remove what was built, and the demo
 	$(CARGO) clean
