@@ -21,9 +21,14 @@ const SETTINGS: [(&str, &str); 2] = [
     ("MALLOC_MMAP_THRESHOLD_", "1048576"),
 ];
 
-/// Begins the process anew (same process id, same arguments) unless the first setting is there already, from
-/// us or from whoever knows better. Call it before anything else is begun.
+/// Begins a process that is to `run` anew (same process id, same arguments) unless the first setting is there
+/// already, from us or from whoever knows better; other commands are short and stay as they are. Call it before
+/// anything else is begun.
 pub fn settle(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    if !arguments.iter().skip(1).any(|argument| argument.as_ref() == "run") {
+        return;
+    }
     if !cfg!(all(target_os = "linux", target_env = "gnu")) || std::env::var_os(SETTINGS[0].0).is_some() {
         return;
     }

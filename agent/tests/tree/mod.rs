@@ -102,6 +102,11 @@ impl Tree {
 
     /// Everything visible below data/, index/ and quarantine/ is named by a batch entry of the journal.
     pub(crate) fn check_nothing_uncommitted(&self, context: &str) {
+        self.check_nothing_uncommitted_below("", context);
+    }
+
+    /// The same for an archive whose keys begin with `prefix`.
+    pub(crate) fn check_nothing_uncommitted_below(&self, prefix: &str, context: &str) {
         let archive = self.path("archive");
         let mut named = BTreeSet::new();
         for path in files(&archive.join("journal")) {
@@ -119,7 +124,8 @@ impl Tree {
         }
         for folder in ["data", "index", "quarantine"] {
             for path in files(&archive.join(folder)) {
-                let key = path.strip_prefix(&archive).unwrap().to_str().unwrap().to_owned();
+                let key = path.strip_prefix(&archive).unwrap().to_str().unwrap();
+                let key = format!("{prefix}{key}");
                 assert!(named.contains(&key), "{context}: {key} is visible and in no entry");
             }
         }
