@@ -40,15 +40,15 @@ fn fifty_kills_leave_the_truth() {
     let (mut kills, mut round, mut seen) = (0, 0, [0_u64; 4]);
     while kills < 50 {
         round += 1;
-        assert!(round <= 40, "the runs are too short to be killed: {kills} kills in {round} rounds");
-        let options = Options { seed: seed + round, accounts: 6, regions: 2, hours: 3, ..Options::default() };
+        assert!(round <= 60, "the runs are too short to be killed: {kills} kills in {round} rounds");
+        let options = Options { seed: seed + round, accounts: 8, regions: 3, hours: 4, ..Options::default() };
         let tree = Tree::simulate(&options, &[Damage::BadRecord, Damage::TruncatedGzip], Sizes::default());
         loop {
             let compression = ["zstd", "gzip", "none"][random.random_range(0..3)];
-            tree.write_config(&config(&tree, compression, random.random_range(5..40)));
+            tree.write_config(&config(&tree, compression, random.random_range(3..12)));
             let mut command = tree.command(&["--output", "json", "--log-format", "json", "run", "--once"]);
             let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-            std::thread::sleep(Duration::from_millis(random.random_range(20..700)));
+            std::thread::sleep(Duration::from_millis(random.random_range(10..250)));
             if kills < 50 && child.try_wait().unwrap().is_none() {
                 child.kill().unwrap();
                 kills += 1;

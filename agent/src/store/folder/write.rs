@@ -6,8 +6,9 @@
 //! with the new metadata). On failure the temporary file is removed; one that a crash leaves
 //! behind lies in `.trailhaul/tmp`, is never listed, and is removed by [`sweep`] a day later.
 //!
-//! Creates and metadata take turns under a lock file, across processes, so that the loser of a race to create
-//! never touches the winner's metadata.
+//! Objects with metadata take turns under a lock file, across processes, so that the loser of a race to create
+//! never touches the winner's metadata. Objects without (the archive's, all of them) take no lock: a process that
+//! is stopped in the middle of a write must not hold up the one that takes over from it.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -64,7 +65,9 @@ pub(super) fn show(
     let fail = |error| root.fail(OPERATION, key, error);
     let (above, last) = split(key);
     let target = root.make_folder(above).map_err(|error| blocked(root, key, error))?;
-    let lock = lock(root).map_err(fail)?;
+    let metadata_name = format!("{last}{METADATA_SUFFIX}");
+    let has_metadata = metadata.is_some() || stat_at(&target, &metadata_name).map_err(fail)?.is_some();
+    let lock = if has_metadata { Some(lock(root).map_err(fail)?) } else { None };
     if create && let Some(there) = stat_at(&target, last).map_err(fail)? {
         if !is_file(&there) {
             return Err(blocked(root, key, Errno::ISDIR.into()));
@@ -77,8 +80,8 @@ pub(super) fn show(
         }
         return Err(exists(root, key));
     }
-    let metadata_name = format!("{last}{METADATA_SUFFIX}");
     match metadata {
+        None if !has_metadata => {}
         Some(bytes) => {
             let mut temporary = Temporary::write(root, bytes).map_err(fail)?;
             rustix::fs::renameat(&temporary.folder, &temporary.name, &target, &metadata_name)
