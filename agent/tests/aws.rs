@@ -192,3 +192,46 @@ async fn a_storm_of_faults_leaves_the_truth() {
     }
     assert!(proxy.violations().is_empty(), "{:?}", proxy.violations());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_role_a_wrong_external_id_and_a_denied_bucket_hold_up_nobody() {
+    let options = Options { seed: 51, accounts: 8, regions: 2, hours: 2, ..Options::default() };
+    println!("seed {}", options.seed);
+    let Some(cloud) = Cloud::start(Kind::MinistackAuth, &options).await else { return };
+    let owners: Vec<String> = {
+        let members = cloud.buckets.iter().filter(|(bucket, _)| bucket.starts_with("member-trail-"));
+        members.map(|(_, owner)| owner.clone()).collect()
+    };
+    assert!(owners.len() >= 3, "{owners:?}");
+    let (missing, wrong, denied) = (&owners[0], &owners[1], &owners[2]);
+    let mut made: Vec<&str> = Vec::new();
+    for (_, owner) in &cloud.buckets {
+        if owner != missing && owner != cloud::HOME && !made.contains(&owner.as_str()) {
+            let external_id = if owner == wrong { "another-id" } else { EXTERNAL_ID };
+            cloud::iam::make_role(&cloud.emulator, owner, external_id);
+            made.push(owner);
+        }
+    }
+    cloud::iam::allow(&cloud.emulator, denied, "Deny");
+    write(&cloud, "s3.yaml", &cloud.config("trails", ""));
+
+    let first = finish(cloud.command("s3.yaml", &ONCE));
+    assert_eq!(first.code, Some(69), "{first:?}");
+    check_secrets(&cloud, &first);
+    let troubles = first.json()["troubles"].to_string();
+    for account in [missing, wrong, denied] {
+        assert!(troubles.contains(account.as_str()), "{account} is not named: {troubles}");
+        let arrived = first.json()["accounts"][account.as_str()]["unique"].as_u64().unwrap_or(0);
+        assert!(arrived > 0, "{account} still arrives through the organization trail");
+    }
+    assert!(troubles.contains("AssumeRole") && troubles.contains("ListBucket"), "{troubles}");
+
+    // Mended: the next pass brings what was missing, and nothing twice.
+    cloud::iam::make_role(&cloud.emulator, missing, EXTERNAL_ID);
+    cloud::iam::make_role(&cloud.emulator, wrong, EXTERNAL_ID);
+    cloud::iam::allow(&cloud.emulator, denied, "Allow");
+    let second = finish(cloud.command("s3.yaml", &ONCE));
+    assert_eq!(second.code, Some(0), "{second:?}");
+    cloud.fetch_archive("trails").await;
+    cloud.tree.check_truth("after the mending");
+}
