@@ -20,13 +20,13 @@ use trailhaul_core::model::{Entry, EntryBody};
 use tree::{Tree, files};
 
 const CLEAN: u64 = 49;
-const OBJECTS: u64 = 40;
-const RECORDS: u64 = 80;
+const OBJECTS: u64 = 150;
+const RECORDS: u64 = 250;
 const BOMBER: &str = "999988887777";
 const BOMBS: u64 = 64;
 const BOMB_BYTES: usize = 64 << 20;
 /// Starting, listing, and a machine that has other things to do.
-const SLACK: f64 = 1.5;
+const SLACK: f64 = 0.5;
 const TRIES: u32 = 3;
 
 #[test]
