@@ -140,3 +140,26 @@ fn a_signal_drains_and_a_restart_goes_on() {
     assert_eq!(rest.code, Some(0), "{rest:?}");
     tree.check_truth("after the restart");
 }
+
+#[test]
+fn a_pass_that_a_signal_ends_does_not_call_itself_complete() {
+    let options = Options { seed: 80, accounts: 8, regions: 3, hours: 4, ..Options::default() };
+    let tree = Tree::simulate(&options, &[], Sizes::default());
+    tree.write_config(&config(&tree, "zstd", 3));
+    let mut command = tree.command(&["--output", "json", "run", "--once"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // At work, and so with its signal handlers in place.
+    for _ in 0..2_000 {
+        if tree.path("archive/journal/genesis").exists() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(child.try_wait().unwrap().is_none(), "the pass is too short to be stopped");
+    signal(&child, Signal::TERM);
+    let status = wait(&mut child, LIMIT).expect("the pass stops");
+    assert_eq!(status.code(), Some(69), "not all of it was hauled");
+    let rest = tree.once();
+    assert_eq!(rest.code, Some(0), "{rest:?}");
+    tree.check_truth("after the rest");
+}

@@ -82,13 +82,17 @@ pub async fn run(
         "start"
     );
     let tails = Tails::open(config, &means, &engine).await;
-    let troubles = if options.once {
+    let mut troubles = if options.once {
         once(tails, &engine, &means, config).await
     } else {
         for_ever(tails, &engine, &means, config).await
     };
     let ended_in_time = means.tasks.drain().await;
     engine.cpu.stop().await;
+    if options.once && shutdown.stopping().is_cancelled() {
+        // What is there was not seen to the end: a good exit would say that the archive has all of it.
+        troubles.push("the pass was stopped before its end: run again to haul the rest".to_owned());
+    }
     Ok(summarize(&engine, &ledger, troubles, ended_in_time, began.elapsed()))
 }
 
