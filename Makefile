@@ -7,6 +7,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 DENY_VERSION := 0.20.2
 DENY := $(TARGET)/tools/bin/cargo-deny
 
+# How `make memory` builds: the bound holds for the unoptimized program too, which CI has built anyway.
+PROFILE ?= release
+PROFILE_FOLDER = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+
 # What `make test` runs; CI and a developer may narrow it: make test TEST="-p trailhaul-core dedup::"
 TEST ?= --workspace
 
@@ -50,8 +54,8 @@ bench-smoke: ## Run every benchmark once over little data, not optimized: do the
 	'$(TARGET)/debug/trailhaul-bench' pipeline --rounds 1 --megabytes 4
 
 memory: ## Measure the peak memory of a run with limits.memory 64MiB, and hold it against its bound
-	$(CARGO) build --release --locked --bins
-	'$(TARGET)/release/trailhaul-bench' memory
+	$(CARGO) build --profile $(PROFILE) --locked --bins
+	'$(TARGET)/$(PROFILE_FOLDER)/trailhaul-bench' memory
 
 # ---- over AWS and emulators of it
 
