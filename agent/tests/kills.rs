@@ -11,15 +11,15 @@
 
 mod tree;
 
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rustix::process::Signal;
 use trailhaul_tests::damage::{Damage, Sizes};
 use trailhaul_tests::org::Options;
-use tree::{Tree, signal, wait};
+use tree::{Tree, files, signal, wait};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -86,6 +86,17 @@ fn count_recovered(log: &str, seen: &mut [u64; 4]) {
     }
 }
 
+/// Waits until a lane has an owner: the program has its signal handlers in place, and has read whose the lanes
+/// are. However slow the machine.
+fn at_work(tree: &Tree, child: &mut Child) {
+    let journal = tree.path("archive/journal");
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() && files(&journal).len() < 2 {
+        assert!(began.elapsed() < LIMIT, "the program does not begin");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 #[test]
 fn a_stopped_owner_that_wakes_up_stops_for_good() {
     let seed: u64 = 60;
@@ -101,7 +112,8 @@ fn a_stopped_owner_that_wakes_up_stops_for_good() {
 
         let mut command = tree.command(&["--output", "json", "run", "--once"]);
         let mut old = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(random.random_range(100..500)));
+        at_work(&tree, &mut old);
+        std::thread::sleep(Duration::from_millis(random.random_range(0..400)));
         signal(&old, Signal::STOP);
         let was_running = old.try_wait().unwrap().is_none();
         let new = tree.run_with("other.yaml", &["--output", "json", "run", "--once", "--take-lanes"]);
@@ -131,7 +143,8 @@ fn a_signal_drains_and_a_restart_goes_on() {
     tree.write_config(&config(&tree, "zstd", 10));
     let mut command = tree.command(&["--output", "json", "run"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(700));
+    at_work(&tree, &mut child);
+    std::thread::sleep(Duration::from_millis(300));
     signal(&child, Signal::TERM);
     let status = wait(&mut child, LIMIT).expect("the agent stops");
     assert_eq!(status.code(), Some(0), "a drained stop is a good end");
@@ -148,13 +161,7 @@ fn a_pass_that_a_signal_ends_does_not_call_itself_complete() {
     tree.write_config(&config(&tree, "zstd", 3));
     let mut command = tree.command(&["--output", "json", "run", "--once"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    // At work, and so with its signal handlers in place.
-    for _ in 0..2_000 {
-        if tree.path("archive/journal/genesis").exists() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    at_work(&tree, &mut child);
     assert!(child.try_wait().unwrap().is_none(), "the pass is too short to be stopped");
     signal(&child, Signal::TERM);
     let status = wait(&mut child, LIMIT).expect("the pass stops");

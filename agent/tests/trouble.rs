@@ -23,7 +23,7 @@ use trailhaul_tests::damage::{Damage, Sizes};
 use trailhaul_tests::org::Options;
 use tree::{Ran, Tree, files, signal, wait};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A small organization with an overlap, of this hour: days that are over for long are listed once only.
 fn small(seed: u64, damages: &[Damage]) -> Tree {
