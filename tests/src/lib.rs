@@ -25,6 +25,7 @@ pub mod records;
 pub mod replay;
 pub mod reread;
 pub mod rng;
+pub mod stream;
 pub mod tamper;
 pub mod time;
 pub mod tree;

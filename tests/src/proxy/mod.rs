@@ -40,6 +40,9 @@ const TICK: Duration = Duration::from_millis(200);
 /// The most requests kept for [`Proxy::seen`].
 const MAX_SEEN: usize = 200_000;
 
+/// Held while the emulator has a request that it gets one at a time.
+type Turn = Arc<Mutex<()>>;
+
 type Script = Box<dyn FnMut(&Request) -> Action + Send>;
 
 /// A running proxy; it stops when dropped.
@@ -53,6 +56,8 @@ struct Shared {
     upstream: SocketAddr,
     script: Mutex<Script>,
     owners: Mutex<BTreeMap<String, String>>,
+    /// Operations that the emulator gets one at a time, and their turn.
+    alone: Mutex<BTreeMap<(Service, &'static str), Turn>>,
     log: Mutex<Log>,
     connections: AtomicUsize,
     stopping: AtomicBool,
@@ -74,6 +79,7 @@ impl Proxy {
             upstream,
             script: Mutex::new(Box::new(|_| Action::Forward)),
             owners: Mutex::default(),
+            alone: Mutex::default(),
             log: Mutex::default(),
             connections: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
@@ -100,6 +106,14 @@ impl Proxy {
     /// expect some owner.
     pub fn own(&self, bucket: &str, account: &str) {
         lock(&self.shared.owners).insert(bucket.to_owned(), account.to_owned());
+    }
+
+    /// Lets the emulator have one of these requests at a time from now on, for emulators that lose something when
+    /// they come together. Only for requests that the agent sends whole before it waits for anything.
+    pub fn one_at_a_time(&self, service: Service, operations: &[&'static str]) {
+        let turn = Turn::default();
+        let mut alone = lock(&self.shared.alone);
+        alone.extend(operations.iter().map(|operation| ((service, *operation), Arc::clone(&turn))));
     }
 
     /// The requests so far, the oldest first.
@@ -151,6 +165,15 @@ impl Shared {
         script(request)
     }
 
+    /// What a request must hold while the emulator has it.
+    fn turn(&self, request: &Request) -> Option<Turn> {
+        let alone = lock(&self.alone);
+        let of = |(service, operation): &(Service, &str)| {
+            *service == request.service && *operation == request.operation
+        };
+        alone.iter().find(|(key, _)| of(key)).map(|(_, turn)| Arc::clone(turn))
+    }
+
     fn owner_violation(&self, request: &Request) -> Option<String> {
         if request.service != Service::S3 {
             return None;
@@ -194,6 +217,8 @@ fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
         }
         let mut request = Request::of(&head);
         let action = shared.decide(&mut request);
+        let turn = shared.turn(&request);
+        let _turn = turn.as_deref().map(lock);
         if !forward::act(action, &head, &mut reader, shared.upstream)? {
             return Ok(());
         }
