@@ -98,3 +98,47 @@ fn a_wrong_command_line_is_64_and_a_missing_file_69() {
     }
     assert_eq!(normalize(&["/nowhere/at/all.json"], b"").status.code(), Some(69));
 }
+
+#[test]
+fn a_sink_of_the_configuration_lends_its_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("trailhaul.yaml");
+    let text = r#"
+organization: {id: o-a1b2c3d4e5}
+trails:
+  - {bucket: file://./trail, owner: "111122223333"}
+sinks:
+  archive: {type: archive, bucket: file://./archive}
+  events:
+    type: file
+    path: out
+    format: ocsf-1.5
+    filter: not readOnly
+    redact: [mask sourceIPAddress]
+enrichment:
+  accounts:
+    - {id: "111122223333", name: payments, organizational_unit: Root/Prod, tags: {team: "a \"b\""}}
+"#;
+    std::fs::write(&config, text).unwrap();
+    let config = config.to_str().unwrap();
+    let input = RECORDS[..2].join("\n");
+    let output = normalize(&["--config", config, "--sink", "events"], input.as_bytes());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let made = lines(&output);
+    assert_eq!(made.len(), 1, "the filter leaves one");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("192.0.2."), "redacted");
+    let cloud = &made[0]["cloud"];
+    assert_eq!(cloud["account"]["name"], "payments");
+    assert_eq!(cloud["account"]["tags"], serde_json::json!([{"name": "team", "value": "a \"b\""}]));
+    assert_eq!(cloud["org"], serde_json::json!({"uid": "o-a1b2c3d4e5", "ou_name": "Root/Prod"}));
+    // What the command line says is stronger.
+    let arguments = ["--config", config, "--sink", "events", "--format", "ecs", "--filter", "readOnly"];
+    let output = normalize(&arguments, input.as_bytes());
+    let made = lines(&output);
+    assert_eq!(made[0]["event"]["action"], "GetObject");
+    assert_eq!(made[0]["labels"]["team"], "a \"b\"");
+    assert_eq!(made[0]["organization"]["id"], "o-a1b2c3d4e5");
+    let output = normalize(&["--config", config, "--sink", "evens"], b"");
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("archive, events"));
+}

@@ -1,7 +1,8 @@
 //! `trailhaul normalize`: records to standard output in any format, as a sink would get them.
 //!
 //! In: files or standard input, each a CloudTrail log file (gzip or plain) or NDJSON, one record a line. Out:
-//! one line per record. Nothing else is touched: no configuration, no journal, no network. Memory is one chunk
+//! one line per record. Nothing else is touched: no journal, no network, and the configuration only where
+//! `--sink` names one of its sinks, whose format, filter, redaction and knowledge of accounts then serve. Memory is one chunk
 //! and its lines, whatever the input. A record that cannot be read or rendered is named on standard error, and
 //! the exit code is 1; a file that cannot be read is 69; the others are rendered all the same.
 
@@ -13,12 +14,13 @@ use trailhaul_core::decode::{Chunk, DecodeLimits, ObjectDecoder, Outcome};
 use trailhaul_core::dedup::{IdentityHasher, Occurrence};
 use trailhaul_core::model::json::{Parser, Value, unescape_lossy};
 use trailhaul_core::model::{AccountId, LogKey};
-use trailhaul_core::normalize::{Context, Format, HashKey, Redaction, Renderer, RepeatKey};
+use trailhaul_core::normalize::{Context, Format, HashKey, OcsfVersion, Redaction, Renderer, RepeatKey};
 use trailhaul_core::route::Filter;
 
+use crate::config::Enrichment;
 use crate::runtime::{Clock as _, SystemClock};
 
-use super::{ExitCode, Output};
+use super::{ExitCode, Global, Output, load};
 
 /// Bytes read from a file at a time.
 const PIECE: usize = 256 * 1024;
@@ -35,9 +37,13 @@ const MAX_NAMED: u64 = 20;
 pub(super) struct Args {
     /// CloudTrail log files (gzip or plain) or NDJSON, one record a line; standard input without any, or for -.
     files: Vec<PathBuf>,
-    /// raw, raw+meta, ocsf-1.1, ocsf-1.5, ocsf-1.8 or ecs.
-    #[arg(long, short, default_value = "ocsf-1.5")]
-    format: Format,
+    /// As this sink of the configuration gets them: its format, filter and redaction, and the configuration's
+    /// table of accounts. Options given here are stronger.
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
+    /// raw, raw+meta, ocsf-1.1, ocsf-1.5, ocsf-1.8 or ecs; ocsf-1.5 without it and without a sink.
+    #[arg(long, short)]
+    format: Option<Format>,
     /// Only the records for which this holds, such as: eventCategory == "Management" and not readOnly.
     #[arg(long, value_name = "EXPRESSION", value_parser = Filter::compile)]
     filter: Option<Filter>,
@@ -53,8 +59,53 @@ pub(super) struct Args {
     account: Option<AccountId>,
 }
 
-pub(super) fn run(args: &Args, output: &mut Output) -> ExitCode {
-    let renderer = match renderer(args) {
+/// What is done with each record.
+struct Settings {
+    format: Format,
+    filter: Option<Filter>,
+    redact: Vec<String>,
+    accounts: Enrichment,
+}
+
+/// The settings of the command line, over those of the sink that it names.
+fn settings(args: &Args, global: &Global, output: &mut Output) -> Result<Settings, ExitCode> {
+    let mut settings = Settings {
+        format: Format::Ocsf(OcsfVersion::V1_5),
+        filter: None,
+        redact: Vec::new(),
+        accounts: Enrichment::default(),
+    };
+    if let Some(name) = &args.sink {
+        let config = load::load(global, output)?;
+        let Some(sink) = config.sinks.iter().find(|sink| sink.name.as_str() == name) else {
+            let names: Vec<&str> = config.sinks.iter().map(|sink| sink.name.as_str()).collect();
+            output.trouble(&format!("--sink {name}: the configuration has {}", names.join(", ")));
+            return Err(ExitCode::Usage);
+        };
+        settings.format = sink.format.format();
+        // It was compiled when the configuration was read.
+        settings.filter = sink.filter.as_deref().and_then(|filter| Filter::compile(filter).ok());
+        settings.redact.clone_from(&sink.redact);
+        settings.accounts = config.enrichment;
+    }
+    if let Some(format) = args.format {
+        settings.format = format;
+    }
+    if let Some(filter) = &args.filter {
+        settings.filter = Some(filter.clone());
+    }
+    if !args.redact.is_empty() {
+        settings.redact.clone_from(&args.redact);
+    }
+    Ok(settings)
+}
+
+pub(super) fn run(args: &Args, global: &Global, output: &mut Output) -> ExitCode {
+    let settings = match settings(args, global, output) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let renderer = match renderer(args, &settings) {
         Ok(renderer) => renderer,
         Err(message) => {
             output.trouble(&message);
@@ -63,6 +114,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> ExitCode {
     };
     let mut job = Job {
         args,
+        settings: &settings,
         output,
         renderer,
         parser: Parser::new(),
@@ -89,7 +141,7 @@ pub(super) fn run(args: &Args, output: &mut Output) -> ExitCode {
     if job.troubles > 0 { code.max(ExitCode::Finding) } else { code }
 }
 
-fn renderer(args: &Args) -> Result<Renderer, String> {
+fn renderer(args: &Args, settings: &Settings) -> Result<Renderer, String> {
     let key = match &args.redact_key {
         None => None,
         Some(path) => {
@@ -101,10 +153,10 @@ fn renderer(args: &Args) -> Result<Renderer, String> {
         }
     };
     let mut redaction = Redaction::new(key);
-    for rule in &args.redact {
+    for rule in &settings.redact {
         redaction.rule(rule).map_err(|error| format!("--redact: {error}"))?;
     }
-    Renderer::new(args.format, redaction).map_err(|error| format!("--redact: {error}"))
+    Renderer::new(settings.format, redaction).map_err(|error| format!("--redact: {error}"))
 }
 
 /// Where a record comes from.
@@ -119,6 +171,7 @@ struct Source<'s> {
 
 struct Job<'j> {
     args: &'j Args,
+    settings: &'j Settings,
     output: &'j mut Output,
     renderer: Renderer,
     parser: Parser,
@@ -240,7 +293,7 @@ impl Job<'_> {
     /// Appends the line of a record; `false` when the filter leaves it out.
     fn render(&mut self, raw: &[u8], number: u32, source: &Source<'_>) -> Result<bool, String> {
         let record = self.parser.parse(raw).map_err(|error| error.to_string())?;
-        if self.args.filter.as_ref().is_some_and(|filter| !filter.matches(record)) {
+        if self.settings.filter.as_ref().is_some_and(|filter| !filter.matches(record)) {
             return Ok(false);
         }
         let text = |key: &str| record.get(key).and_then(Value::string).map(unescape_lossy);
@@ -258,7 +311,7 @@ impl Job<'_> {
             verdict: "pending",
             hauled_at: self.hauled_at,
             object_time: source.stamp,
-            enrichment: None,
+            enrichment: self.settings.accounts.accounts.get(&account).map(AsRef::as_ref),
         };
         let rendered = self.renderer.render_parsed(record, &context, &mut self.lines);
         rendered.map(|()| true).map_err(|error| error.to_string())

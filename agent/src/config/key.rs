@@ -57,6 +57,8 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     /// A list of these.
     List(&'static Kind),
+    /// A group whose keys and values are texts of the user's choice.
+    Texts,
     /// A group of keys.
     Group(&'static [Key]),
     /// Groups under names of the user's choice (`[a-z0-9-]`), each of the variant that its tag names.

@@ -17,6 +17,7 @@
 mod agent;
 mod aws;
 mod choice;
+mod enrichment;
 mod env;
 mod key;
 mod limits;
@@ -41,6 +42,7 @@ use std::path::Path;
 pub use agent::{Admin, Dedup, Integrity, IntegrityMode, State, Tail};
 pub use aws::Aws;
 pub use choice::Choice;
+pub use enrichment::Enrichment;
 pub use limits::{Batch, Cpus, Limits};
 pub use memory::memory_needed;
 pub use organization::{AccountMatch, Accounts, Organization, Role, RoleTarget};
@@ -71,6 +73,8 @@ pub struct Config {
     pub dedup: Dedup,
     /// Where events go, in the order of the file; at least one, names unique.
     pub sinks: Vec<Sink>,
+    /// What is known of accounts.
+    pub enrichment: Enrichment,
     /// How to reach AWS.
     pub aws: Aws,
     /// How much of the machine may be used, and what is accepted of an input.
@@ -101,6 +105,7 @@ const ROOT: &[Key] = &[
     Key::optional("integrity", Kind::Group(agent::INTEGRITY), "How digests are used."),
     Key::optional("dedup", Kind::Group(agent::DEDUP), "How duplicates are found."),
     Key::required("sinks", Kind::Named(&sinks::SINKS), "Where events go: sinks by names of your choice."),
+    Key::optional("enrichment", Kind::Group(enrichment::KEYS), "What normalized events say of the accounts."),
     Key::optional("aws", Kind::Group(aws::KEYS), "How to reach AWS."),
     Key::optional("limits", Kind::Group(limits::LIMITS), "How much of the machine may be used."),
     Key::optional("batch", Kind::Group(limits::BATCH), "When a batch is closed: at whichever comes first."),
@@ -203,13 +208,17 @@ fn build(tree: &Node, cx: &Context) -> Option<Draft> {
     let (trails, rows) = trails::build(&root, organization.as_ref());
     let start = root.read("start", value::start).unwrap_or(Start::Beginning);
     let no_organization = || organization::build(&Section::absent("organization", organization::KEYS, cx));
+    let organization = organization.or_else(no_organization)?;
+    let enrichment = area(&root, "enrichment", enrichment::KEYS, enrichment::build)?
+        .in_organization(organization.id.as_ref());
     let config = Config {
-        organization: organization.or_else(no_organization)?,
+        organization,
         trails,
         start,
         integrity: area(&root, "integrity", agent::INTEGRITY, agent::integrity)?,
         dedup: area(&root, "dedup", agent::DEDUP, agent::dedup)?,
         sinks: sinks::build(&root),
+        enrichment,
         aws: area(&root, "aws", aws::KEYS, aws::build)?,
         limits: area(&root, "limits", limits::LIMITS, limits::build)?,
         batch: area(&root, "batch", limits::BATCH, limits::build_batch)?,

@@ -77,6 +77,10 @@ fn kind(kind: &Kind) -> Value {
         Kind::Size(..) => json!({ "anyOf": [{ "type": "string", "pattern": SIZE }, env] }),
         Kind::Choice(names) => json!({ "anyOf": [{ "enum": names }, env] }),
         Kind::List(item) => json!({ "type": "array", "items": self::kind(item) }),
+        Kind::Texts => json!({
+            "type": "object",
+            "additionalProperties": { "type": ["string", "number", "boolean"] },
+        }),
         Kind::Group(keys) => group(keys),
         Kind::Either(kinds) => json!({ "anyOf": kinds.iter().map(self::kind).collect::<Vec<_>>() }),
         Kind::Named(tagged) => {

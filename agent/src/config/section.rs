@@ -171,6 +171,15 @@ impl<'a> Section<'a> {
         read.into_iter().collect()
     }
 
+    /// Every key and value of a group of texts; none when the key is absent.
+    pub(super) fn texts(&self, name: &str) -> Option<Vec<(String, String)>> {
+        let read = self.named(name)?.into_iter().map(|(entry, item)| {
+            let value = scalar(&item, self.cx, |text| Ok(text.to_owned()))?;
+            Some((entry.key.clone(), value))
+        });
+        read.collect::<Vec<_>>().into_iter().collect()
+    }
+
     /// A value that may be absent and has no default: `Some(None)` then, `None` after a problem.
     #[expect(clippy::option_option, reason = "absent and wrong are different answers")]
     pub(super) fn optional<T>(

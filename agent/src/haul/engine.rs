@@ -23,7 +23,7 @@ use super::commit::{CommitError, LaneWriter};
 use super::counters::Counters;
 use super::fetch::Fetcher;
 use super::lane::{Lane, LaneEnd};
-use super::mill::{KeyBy, Mill, MillError};
+use super::mill::{Accounts, KeyBy, Mill, MillError};
 use super::queue::{LaneQueue, QueueRules};
 use super::recover::{RecoverError, Recovered, drop_leftovers, recover};
 use super::tools::{Toolbox, Tools};
@@ -105,6 +105,8 @@ pub struct Plans {
     pub home: HomePlan,
     /// The sinks.
     pub sinks: Vec<SinkPlan>,
+    /// What is known of accounts.
+    pub accounts: Accounts,
     /// Memory.
     pub memory: MemoryPlan,
     /// CPU threads.
@@ -483,6 +485,7 @@ fn new_mill(plans: &Plans, means: &Means, genesis: &Genesis, lane: LaneId) -> Mi
         Window::new(plans.memory.window, plans.window_seconds),
         Scratch::new(plans.scratch.join(format!("lane-{lane}"))),
     )
+    .knowing(Arc::clone(&plans.accounts))
 }
 
 /// The mill's end of a sink, and by what its records are keyed.

@@ -45,6 +45,8 @@ pub struct MemoryNeeds {
     pub part: u64,
     /// The largest record, in bytes.
     pub record: u64,
+    /// The table of accounts, in bytes.
+    pub accounts: u64,
 }
 
 impl MemoryNeeds {
@@ -56,7 +58,7 @@ impl MemoryNeeds {
 
     /// The least `limits.memory` that works, in bytes.
     pub fn least(&self) -> u64 {
-        FIXED + QUEUES + LEDGER + WINDOWS + self.working_set()
+        FIXED + self.accounts + QUEUES + LEDGER + WINDOWS + self.working_set()
     }
 
     /// Shares out `total` bytes; `None` when that is less than [`MemoryNeeds::least`]. The second figure is
@@ -68,7 +70,7 @@ impl MemoryNeeds {
         let queues = QUEUES + spare / 16;
         let lanes = u64::from(lanes.max(1));
         let plan = MemoryPlan {
-            working_sets: total - FIXED - queues - ledger - windows,
+            working_sets: total - FIXED - self.accounts - queues - ledger - windows,
             working_set: self.working_set(),
             window: usize::try_from(windows / lanes).unwrap_or(usize::MAX),
             queue: usize::try_from((queues / lanes / QUEUED).clamp(64, QUEUED_MOST)).unwrap_or(usize::MAX),
@@ -83,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_parts_never_exceed_the_whole() {
-        let needs = MemoryNeeds { sinks: 2, part: 5 * MIB, record: 4 * MIB };
+        let needs = MemoryNeeds { sinks: 2, part: 5 * MIB, record: 4 * MIB, accounts: 1_000 };
         assert!(needs.share(needs.least() - 1, 16).is_none());
         for total in [needs.least(), 64 * MIB, 256 * MIB, 16 << 30] {
             let Some((plan, ledger)) = needs.share(total, 16) else { continue };
@@ -94,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_folder_with_one_sink_fits_64_mib() {
-        let needs = MemoryNeeds { sinks: 1, part: MIB / 4, record: 4 * MIB };
+        let needs = MemoryNeeds { sinks: 1, part: MIB / 4, record: 4 * MIB, accounts: 0 };
         assert!(needs.least() <= 64 * MIB, "{}", needs.least());
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! Bounded: one chunk, one frame per sink, the window's budget and the tentative ids.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use trailhaul_core::decode::{Chunk, DecodeLimits, ObjectDecoder, Outcome, RecordSpan};
@@ -18,8 +19,8 @@ use trailhaul_core::dedup::{
 };
 use trailhaul_core::encode::EncodeError;
 use trailhaul_core::mill::{Kept, OutputFrame};
-use trailhaul_core::model::{BatchId, LaneId, ObjectRef, SinkBooks};
-use trailhaul_core::normalize::{Context, RepeatKey};
+use trailhaul_core::model::{AccountId, BatchId, LaneId, ObjectRef, SinkBooks};
+use trailhaul_core::normalize::{AccountInfo, Context, RepeatKey};
 
 use super::scratch::Scratch;
 use super::tally::Tally;
@@ -84,12 +85,16 @@ pub enum KeyBy {
     Account,
 }
 
+/// What is known of accounts, by id.
+pub(super) type Accounts = Arc<BTreeMap<AccountId, Arc<AccountInfo>>>;
+
 /// The state of one lane's mill.
 pub struct Mill {
     lane: LaneId,
     ledger: Ledger,
     hasher: IdentityHasher,
     limits: DecodeLimits,
+    accounts: Accounts,
     /// The lane's duplicate decisions.
     pub window: Window,
     /// Scratch space for the ids of the running batch.
@@ -143,7 +148,14 @@ impl Mill {
         window: Window,
         scratch: Scratch,
     ) -> Self {
-        Self { lane, ledger, hasher, limits, window, scratch, tools: Tools::new(Vec::new()), batch: None }
+        let (accounts, tools) = (Accounts::default(), Tools::new(Vec::new()));
+        Self { lane, ledger, hasher, limits, accounts, window, scratch, tools, batch: None }
+    }
+
+    /// The same, with what is known of accounts.
+    #[must_use]
+    pub fn knowing(self, accounts: Accounts) -> Self {
+        Self { accounts, ..self }
     }
 
     /// Lends the mill its working memory, for the next batch.
@@ -190,7 +202,9 @@ impl Mill {
     pub fn add(&mut self, object: ObjectRef) -> u32 {
         let Some(batch) = &mut self.batch else { return 0 };
         let index = u32::try_from(batch.tallies.len()).unwrap_or(u32::MAX);
-        batch.tallies.push(Tally::new(object));
+        let mut tally = Tally::new(object);
+        tally.info = self.accounts.get(&tally.account).cloned();
+        batch.tallies.push(tally);
         index
     }
 
@@ -430,10 +444,10 @@ fn context<'a>(
             id_hash: candidate.map_or(0, |candidate| candidate.identity.id),
             content: candidate.map_or(0, |candidate| candidate.identity.content),
         },
-        verdict: "pending",
+        verdict: tally.map_or("", |tally| tally.entry.verdict.as_str()),
         hauled_at,
         object_time: tally.map_or(0, |tally| tally.stamp.saturating_mul(1_000)),
-        enrichment: None,
+        enrichment: tally.and_then(|tally| tally.info.as_deref()),
     }
 }
 

@@ -106,6 +106,7 @@ pub fn engine(config: &Config, options: RunOptions) -> Result<(Plans, usize), Pl
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let plans = Plans {
         sinks: config.sinks.iter().map(|sink| sink_plan(config, sink)).collect(),
+        accounts: Arc::clone(&config.enrichment.accounts),
         memory,
         threads: config.limits.cpus.resolve(threads).get(),
         decode: DecodeLimits {
@@ -149,7 +150,12 @@ pub fn memory_needs(config: &Config) -> MemoryNeeds {
         _ => false,
     };
     let part = if config.sinks.iter().any(is_remote) { MIN_PART } else { FOLDER_PART };
-    MemoryNeeds { sinks: config.sinks.len() as u64, part: part as u64, record: config.limits.record_size }
+    MemoryNeeds {
+        sinks: config.sinks.len() as u64,
+        part: part as u64,
+        record: config.limits.record_size,
+        accounts: config.enrichment.memory(),
+    }
 }
 
 /// The part size of folders, in bytes.

@@ -1,5 +1,7 @@
 //! What becomes of one source object: its counts, its hash, its dropped records, its lines in the quarantine.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use serde_json::json;
 use trailhaul_core::decode::Outcome;
@@ -7,6 +9,7 @@ use trailhaul_core::dedup::Decision;
 use trailhaul_core::model::{
     AccountId, BatchId, Dropped, LogKey, MAX_RANGES, ObjectEntry, ObjectRef, Verdict,
 };
+use trailhaul_core::normalize::AccountInfo;
 
 /// The counts of one object of the running batch.
 #[derive(Debug)]
@@ -19,7 +22,10 @@ pub struct Tally {
     pub day: i32,
     /// The region of the object's folder.
     pub region: String,
-    /// The object's line in the journal.
+    /// What is known of the account.
+    pub info: Option<Arc<AccountInfo>>,
+    /// The object's line in the journal. Its verdict is what was known when the batch was made: normalized
+    /// events carry it.
     pub entry: ObjectEntry,
 }
 
@@ -35,6 +41,7 @@ impl Tally {
             stamp: key.as_ref().map_or(0, |key| key.stamp.unix_seconds()),
             day: i32::try_from(day).unwrap_or(0),
             region: key.as_ref().map_or_else(String::new, |key| key.region.to_owned()),
+            info: None,
             entry: ObjectEntry {
                 object,
                 sha256: None,

@@ -290,6 +290,7 @@ impl World {
                 redact: Vec::new(),
                 target: SinkTarget::Archive { url, prefix: "trails".into(), home: true },
             }],
+            accounts: Arc::default(),
             memory: MemoryPlan { working_sets: 64 << 20, working_set: 16 << 20, window: 1 << 20, queue: 64 },
             threads: 2,
             decode: DecodeLimits::default(),

@@ -275,6 +275,20 @@ pub enum Verdict {
     Extra,
 }
 
+impl Verdict {
+    /// The word for it, in the journal and in normalized events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Verified => "verified",
+            Self::Undigested => "undigested",
+            Self::Mismatch => "mismatch",
+            Self::Missing => "missing",
+            Self::Extra => "extra",
+        }
+    }
+}
+
 /// The sums that must balance before anything is committed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {

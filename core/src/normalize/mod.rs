@@ -156,10 +156,23 @@ impl fmt::Display for RepeatKey<'_> {
 pub struct AccountInfo {
     /// The account's name.
     pub name: Option<String>,
+    /// The organization that it belongs to.
+    pub organization: Option<String>,
     /// The path of organizational units from the root, such as `Root/Workloads/Prod`.
     pub organizational_unit: Option<String>,
     /// The account's tags, as key and value.
     pub tags: Vec<(String, String)>,
+}
+
+impl AccountInfo {
+    /// The bytes that it holds, for the budget.
+    pub fn memory(&self) -> usize {
+        let texts = [&self.name, &self.organization, &self.organizational_unit];
+        let tags =
+            self.tags.iter().map(|(key, value)| key.len() + value.len() + size_of::<(String, String)>());
+        let own: usize = texts.into_iter().flatten().map(String::len).sum();
+        size_of::<Self>() + own + tags.sum::<usize>()
+    }
 }
 
 /// Why a record cannot be rendered.
@@ -174,6 +187,9 @@ pub enum Refusal {
     /// The names of its fields, written out as paths, are larger than any real record.
     #[error("the paths of its fields are larger than 1 MiB together")]
     Unwieldy,
+    /// Parquet has no column for one of its attributes, or not of that type.
+    #[error("parquet has no column for one of its attributes")]
+    NoColumn,
 }
 
 /// Renders records in one format with one redaction. Holds buffers; not shared between threads.

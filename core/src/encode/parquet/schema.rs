@@ -94,7 +94,14 @@ const METADATA: &[Field] = &[
         Group(&[text("name"), text("vendor_name"), text("version"), field("feature", Group(NAME))]),
     ),
 ];
-const CLOUD: &[Field] = &[text("provider"), text("region"), field("account", Group(ACCOUNT))];
+const TAG: &[Field] = &[text("name"), text("value")];
+const CLOUD_ACCOUNT: &[Field] = &[text("name"), text("uid"), field("tags", Groups(TAG))];
+const CLOUD: &[Field] = &[
+    text("provider"),
+    text("region"),
+    field("account", Group(CLOUD_ACCOUNT)),
+    field("org", Group(&[text("uid"), text("ou_name")])),
+];
 const ENDPOINT: &[Field] = &[text("ip"), text("domain"), text("name"), text("svc_name"), text("uid")];
 const HTTP: &[Field] = &[text("user_agent")];
 const RESOURCE: &[Field] =

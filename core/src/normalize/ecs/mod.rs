@@ -40,6 +40,7 @@ pub(super) fn render(
     m.w.json("ecs", r#"{"version":"8.11.0"}"#);
     m.object("event", event);
     m.object("cloud", cloud);
+    account_info(&mut m);
     identity::write(&mut m);
     let source = source(&m);
     m.object("source", |m| {
@@ -137,6 +138,30 @@ fn cloud(m: &mut Mapper<'_, '_>) {
         let name = m.context.enrichment.and_then(|info| info.name.as_deref());
         if let Some(name) = name.filter(|_| is_ours) {
             m.w.plain("name", name);
+        }
+    });
+}
+
+/// Writes `organization` and, with the account's tags, `labels`, whose names hold no dots (ECS, "Base fields").
+fn account_info(m: &mut Mapper<'_, '_>) {
+    let Some(info) = m.context.enrichment else { return };
+    m.object("organization", |m| {
+        if let Some(id) = &info.organization {
+            m.w.plain("id", id);
+        }
+    });
+    m.object("labels", |m| {
+        for (key, value) in &info.tags {
+            let name = key.replace('.', "_");
+            if name != *key && info.tags.iter().any(|(other, _)| *other == name) {
+                continue;
+            }
+            m.w.separate();
+            m.w.bytes(b"\"");
+            m.w.escaped(&name);
+            m.w.bytes(b"\":\"");
+            m.w.escaped(value);
+            m.w.bytes(b"\"");
         }
     });
 }

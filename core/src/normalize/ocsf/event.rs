@@ -3,7 +3,7 @@
 use crate::model::json::{Kind, Value, unescape_lossy};
 use crate::normalize::classify::{Class, OcsfClass, classify};
 use crate::normalize::mapper::Mapper;
-use crate::normalize::{OcsfVersion, time};
+use crate::normalize::{AccountInfo, OcsfVersion, time};
 
 use super::{ClassText, Header, actor, api, observe, target};
 
@@ -165,6 +165,7 @@ pub(super) fn cloud(m: &mut Mapper<'_, '_>, version: OcsfVersion) {
     m.object("cloud", |m| {
         m.w.string("provider", "AWS");
         m.put("region", m.fields.aws_region);
+        organization(m);
         if version == OcsfVersion::V1_1 {
             return;
         }
@@ -175,11 +176,37 @@ pub(super) fn cloud(m: &mut Mapper<'_, '_>, version: OcsfVersion) {
                 .find_map(|id| m.text(*id))
                 .is_none_or(|id| id.parse().is_ok_and(|id: crate::model::AccountId| id == m.context.account));
             m.put_first("uid", &account);
-            let name = m.context.enrichment.and_then(|info| info.name.as_deref());
-            if let Some(name) = name.filter(|_| is_ours) {
-                m.w.plain("name", name);
+            if let Some(info) = m.context.enrichment.filter(|_| is_ours) {
+                account_info(m, info);
             }
         });
+    });
+}
+
+/// Name and tags of the account; the schema wants no empty list.
+fn account_info(m: &mut Mapper<'_, '_>, info: &AccountInfo) {
+    if let Some(name) = &info.name {
+        m.w.plain("name", name);
+    }
+    m.array("tags", |m| {
+        for (name, value) in &info.tags {
+            m.element(|m| {
+                m.w.plain("name", name);
+                m.w.plain("value", value);
+            });
+        }
+    });
+}
+
+/// Writes `org`: the schema wants its id beside the unit's path.
+fn organization(m: &mut Mapper<'_, '_>) {
+    let Some(info) = m.context.enrichment else { return };
+    let Some(id) = &info.organization else { return };
+    m.object("org", |m| {
+        m.w.plain("uid", id);
+        if let Some(unit) = &info.organizational_unit {
+            m.w.plain("ou_name", unit);
+        }
     });
 }
 

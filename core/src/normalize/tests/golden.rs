@@ -1,7 +1,7 @@
 //! Golden files: for each kind of event what each format makes of it.
 //!
 //! `core/tests/golden/normalize/v1.KIND.input.json` is a record, `v1.KIND.expected.json` its lines by format.
-//! The files of a version are never edited: a new meaning is a new version. `UPDATE_GOLDEN=1` writes files that
+//! Once released, the files of a version are never edited: a new meaning is a new version. `UPDATE_GOLDEN=1` writes files that
 //! are not there yet, and changes none.
 
 use std::path::PathBuf;

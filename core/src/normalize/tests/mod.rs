@@ -14,6 +14,7 @@ use super::*;
 pub(super) fn info() -> AccountInfo {
     AccountInfo {
         name: Some("payments \"prod\"".to_owned()),
+        organization: Some("o-a1b2c3d4e5".to_owned()),
         organizational_unit: Some("Root/Workloads/Prod".to_owned()),
         tags: vec![("team".to_owned(), "payments".to_owned()), ("tier".to_owned(), "1".to_owned())],
     }

@@ -21,7 +21,7 @@ const RENAMED: [(&str, &str); 7] = [
 ];
 
 /// Where we differ from AWS, and why. A `*` stands for any end of the path.
-const ARGUED: [(&str, &str); 20] = [
+const ARGUED: [(&str, &str); 21] = [
     // Of the version.
     ("metadata.version", "1.1.0 instead of rc.2"),
     ("metadata.profiles*", "the datetime profile came with 1.1"),
@@ -42,6 +42,7 @@ const ARGUED: [(&str, &str); 20] = [
     // Of ours.
     ("metadata.processed_time*", "when it was hauled"),
     ("unmapped.trailhaul.*", "where it comes from, and the repeat key"),
+    ("cloud.org.*", "what the configuration knows of the account"),
     // AWS's faults.
     ("api.request.uid", "AWS writes two apostrophes where there is no request id; we leave the request out"),
     ("activity_name", "the event's own name where the activity is Other, as in AWS's 1.5 output"),
