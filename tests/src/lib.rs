@@ -18,6 +18,7 @@ pub mod damage;
 pub mod delivery;
 pub mod digests;
 pub mod emulator;
+pub mod iam;
 pub mod model;
 pub mod org;
 pub mod proxy;

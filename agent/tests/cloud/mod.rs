@@ -2,8 +2,6 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-pub(crate) mod iam;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -24,6 +22,8 @@ pub(crate) const HOME: &str = "999988887777";
 /// Planted secrets: they must show nowhere.
 pub(crate) const EXTERNAL_ID: &str = "planted-external-id";
 pub(crate) const SECRET_KEY: &str = "planted-secret-key";
+/// The region that is configured.
+const HERE: &str = "us-east-1";
 pub(crate) const ARCHIVE: &str = "org-log-archive";
 pub(crate) const STREAM: &str = "org-cloudtrail";
 
@@ -34,15 +34,16 @@ pub(crate) struct Cloud {
     /// Where the agent sends its requests: the emulator, or a proxy in front of it.
     pub(crate) endpoint: String,
     pub(crate) buckets: Vec<(String, String)>,
+    region: &'static str,
     /// In front of moto, see [`Cloud::start`].
     _orderly: Option<Proxy>,
 }
 
 /// An S3 client of an account, straight to the emulator.
-pub(crate) fn s3(endpoint: &str, account: &str) -> aws_sdk_s3::Client {
+fn s3(endpoint: &str, account: &str, region: &'static str) -> aws_sdk_s3::Client {
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
+        .region(Region::new(region))
         .credentials_provider(Credentials::new(account, SECRET_KEY, None, None, "test"))
         .endpoint_url(endpoint)
         .http_client(aws_smithy_http_client::Builder::new().build_http())
@@ -70,6 +71,11 @@ impl Cloud {
     /// together one overwrites the other's acknowledged record; and its conditional creates look and write in two
     /// steps as well.
     pub(crate) async fn start(kind: Kind, options: &Options) -> Option<Self> {
+        Self::start_in(kind, options, HERE).await
+    }
+
+    /// The same with all buckets in this region; the configuration still says `us-east-1`.
+    pub(crate) async fn start_in(kind: Kind, options: &Options, region: &'static str) -> Option<Self> {
         let emulator = Emulator::start(kind)?;
         let tree = Tree::simulate(options, &[], trailhaul_tests::damage::Sizes::default());
         let endpoint = emulator.endpoint();
@@ -81,12 +87,14 @@ impl Cloud {
             let owner =
                 name.split('-').find(|part| part.len() == 12 && part.bytes().all(|b| b.is_ascii_digit()));
             let owner = owner.unwrap_or(HOME).to_owned();
-            upload(&s3(&endpoint, &owner), &name, &path).await;
+            let client = s3(&endpoint, &owner, region);
+            make_bucket(&client, &name, region).await;
+            upload(&client, &name, &path).await;
             buckets.push((name, owner));
         }
-        s3(&endpoint, HOME).create_bucket().bucket(ARCHIVE).send().await.unwrap();
+        make_bucket(&s3(&endpoint, HOME, region), ARCHIVE, region).await;
         buckets.push((ARCHIVE.to_owned(), HOME.to_owned()));
-        let mut cloud = Self { emulator, tree, endpoint, buckets, _orderly: None };
+        let mut cloud = Self { emulator, tree, endpoint, buckets, region, _orderly: None };
         if kind == Kind::Moto {
             let proxy = Proxy::start(cloud.emulator.address()).unwrap();
             proxy.one_at_a_time(Service::Kinesis, &["PutRecords"]);
@@ -128,6 +136,13 @@ impl Cloud {
         format!("{text}aws:\n  region: us-east-1\n  endpoint_url: {}\n  path_style: true\n", self.endpoint)
     }
 
+    /// The configuration of one of many runs in this cloud: an archive prefix, a state folder and a stream of its own,
+    /// all by this name.
+    pub(crate) fn config_of(&self, run: &str, extra: &str) -> String {
+        let text = self.config(run, extra).replace("/state\n", &format!("/state-{run}\n"));
+        with_stream(&text, run)
+    }
+
     /// The program, in the agent's account.
     pub(crate) fn command(&self, config: &str, arguments: &[&str]) -> Command {
         let mut command = self.tree.command_with(config, arguments);
@@ -144,7 +159,7 @@ impl Cloud {
 
     /// Copies the archive below `prefix` into the tree, where the comparison looks for it.
     pub(crate) async fn fetch_archive(&self, prefix: &str) {
-        let client = s3(&self.emulator.endpoint(), HOME);
+        let client = s3(&self.emulator.endpoint(), HOME, self.region);
         let target = self.tree.path("archive");
         let _ = fs::remove_dir_all(&target);
         let mut pages =
@@ -195,8 +210,21 @@ impl Cloud {
     }
 }
 
+/// The configuration with a Kinesis sink besides.
+pub(crate) fn with_stream(config: &str, stream: &str) -> String {
+    let sink = format!("  events:\n    type: kinesis\n    stream: {stream}\n    format: raw+meta\n");
+    config.replace("state:\n", &format!("{sink}state:\n"))
+}
+
+async fn make_bucket(client: &aws_sdk_s3::Client, bucket: &str, region: &str) {
+    use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+    let place =
+        CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(region));
+    let place = (region != HERE).then(|| place.build());
+    client.create_bucket().bucket(bucket).set_create_bucket_configuration(place).send().await.unwrap();
+}
+
 async fn upload(client: &aws_sdk_s3::Client, bucket: &str, folder: &Path) {
-    client.create_bucket().bucket(bucket).send().await.unwrap();
     let puts = files(folder).into_iter().map(|path| {
         let key = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
         let body = aws_sdk_s3::primitives::ByteStream::from(fs::read(&path).unwrap());

@@ -8,6 +8,7 @@ use trailhaul::aws::{Aws, BucketOwner, Identity, Role};
 use trailhaul::config::{self, Secret};
 use trailhaul::store::{ErrorKind, GetOptions, Keep, ObjectStore, PutOptions, S3Options, S3Store};
 use trailhaul_tests::emulator::{Emulator, Kind};
+use trailhaul_tests::iam::make_role;
 use trailhaul_tests::proxy::{Action, Proxy, Service};
 
 use crate::support;
@@ -28,62 +29,6 @@ fn role(account: &str, external_id: Option<&str>) -> Role {
         duration: Duration::from_secs(3_600),
     };
     Role::new(&configured, account.parse().unwrap(), "us-east-1").unwrap()
-}
-
-/// A form of the IAM query API, as the root of an account.
-async fn iam(emulator: &Emulator, account: &str, form: &[(&str, &str)]) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let encode = |text: &str| -> String {
-        text.bytes()
-            .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
-            .collect()
-    };
-    let body: Vec<_> = form.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
-    let body = format!("Version=2010-05-08&{}", body.join("&"));
-    let request = format!(
-        "POST / HTTP/1.1\r\nhost: iam.amazonaws.com\r\ncontent-type: application/x-www-form-urlencoded\r\n\
-         authorization: AWS4-HMAC-SHA256 Credential={account}/20261122/us-east-1/iam/aws4_request, \
-         SignedHeaders=host, Signature=00\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let mut stream = tokio::net::TcpStream::connect(emulator.address()).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
-}
-
-async fn make_role(emulator: &Emulator, account: &str, external_id: &str) {
-    let answer = iam(
-        emulator,
-        account,
-        &[
-            ("Action", "CreateRole"),
-            ("RoleName", "TrailhaulReader"),
-            ("AssumeRolePolicyDocument", &trust(external_id)),
-        ],
-    )
-    .await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:Get*","s3:List*","s3:Put*"],"Resource":"*"}]}"#;
-    let answer = iam(
-        emulator,
-        account,
-        &[
-            ("Action", "PutRolePolicy"),
-            ("RoleName", "TrailhaulReader"),
-            ("PolicyName", "read"),
-            ("PolicyDocument", policy),
-        ],
-    )
-    .await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-}
-
-fn trust(external_id: &str) -> String {
-    format!(
-        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{{"AWS":"arn:aws:iam::{HOME}:root"}},"Action":"sts:AssumeRole","Condition":{{"StringEquals":{{"sts:ExternalId":"{external_id}"}}}}}}]}}"#
-    )
 }
 
 struct Bench {
@@ -126,7 +71,7 @@ impl Bench {
 #[tokio::test]
 async fn a_role_reads_the_bucket_of_its_owner() {
     let Some(bench) = bench(Kind::MinistackAuth).await else { return };
-    make_role(&bench.emulator, GOOD, EXTERNAL_ID).await;
+    make_role(&bench.emulator, HOME, GOOD, EXTERNAL_ID);
     let identity = bench.aws.assume(&[role(GOOD, Some(EXTERNAL_ID))]);
     let store = bench.store("good-logs", GOOD, &identity);
     assert_eq!(support::read(&store, "object", GetOptions::default()).await.unwrap(), b"x");
@@ -139,7 +84,7 @@ async fn a_role_reads_the_bucket_of_its_owner() {
 #[tokio::test]
 async fn a_wrong_external_id_and_a_missing_role_fail_alone_and_say_why() {
     let Some(bench) = bench(Kind::MinistackAuth).await else { return };
-    make_role(&bench.emulator, GOOD, EXTERNAL_ID).await;
+    make_role(&bench.emulator, HOME, GOOD, EXTERNAL_ID);
     let wrong = bench.aws.assume(&[role(GOOD, Some("another-planted-id"))]);
     let none = bench.aws.assume(&[role(GOOD, None)]);
     let missing = bench.aws.assume(&[role(BAD, Some(EXTERNAL_ID))]);
@@ -172,7 +117,7 @@ async fn failures_are_not_hammered_and_recovery_follows_the_mending() {
     }
     let asked = bench.assumptions();
     assert!((2..=5).contains(&asked), "{asked} assumptions in three seconds");
-    make_role(&bench.emulator, BAD, EXTERNAL_ID).await;
+    make_role(&bench.emulator, HOME, BAD, EXTERNAL_ID);
     let mended = Instant::now();
     while store.head("object").await.is_err() {
         assert!(mended.elapsed() < Duration::from_secs(60), "no recovery within a minute");
@@ -183,7 +128,7 @@ async fn failures_are_not_hammered_and_recovery_follows_the_mending() {
 #[tokio::test]
 async fn a_denied_bucket_names_what_to_allow() {
     let Some(bench) = bench(Kind::MinistackAuth).await else { return };
-    make_role(&bench.emulator, GOOD, EXTERNAL_ID).await;
+    make_role(&bench.emulator, HOME, GOOD, EXTERNAL_ID);
     let identity = bench.aws.assume(&[role(GOOD, Some(EXTERNAL_ID))]);
     // The role of one account, the bucket of another that grants it nothing.
     let error =
