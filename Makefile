@@ -12,7 +12,7 @@ PROFILE ?= release
 PROFILE_FOLDER = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
 # What `make test` runs; CI and a developer may narrow it: make test TEST="-p trailhaul-core dedup::"
-TEST ?= --workspace
+TEST ?= --workspace --no-fail-fast
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo demo-aws test lint deny bench bench-smoke memory emulators differential differential-smoke clean
