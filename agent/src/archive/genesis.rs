@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use trailhaul_core::model::{AccountId, LaneId, sha256_hex};
+use trailhaul_core::model::sha256_hex;
 
 use super::Layout;
 use crate::store::{ErrorKind, ObjectStore, PutOptions, StoreError};
@@ -181,11 +180,4 @@ impl Genesis {
             wanted: lanes.to_string(),
         })
     }
-}
-
-/// The lane of an account: the account in the object's key, never one in a record.
-pub fn lane_of(account: AccountId, lanes: u16) -> LaneId {
-    let digest = Sha256::digest(account.to_string().as_bytes());
-    let number = digest.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-    LaneId(u16::try_from(number % u64::from(lanes.max(1))).unwrap_or(0))
 }

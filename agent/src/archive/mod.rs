@@ -15,6 +15,7 @@ mod genesis;
 mod journal;
 mod layout;
 
-pub use genesis::{Genesis, GenesisError, lane_of};
+pub use genesis::{Genesis, GenesisError};
 pub use journal::{Appended, Journal, JournalError};
 pub use layout::Layout;
+pub use trailhaul_core::model::lane_of;

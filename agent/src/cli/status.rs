@@ -12,7 +12,7 @@ use super::output::table;
 use super::{ExitCode, Global, Output};
 use crate::config::Config;
 use crate::haul::{RunOptions, engine_plans};
-use crate::ledger::{AccountTotals, Finding, Ledger, LedgerError, LedgerOptions};
+use crate::ledger::{AccountTotals, Filter, Finding, Ledger, LedgerError, LedgerOptions};
 
 /// Show what was hauled, and what stands in the way.
 #[derive(Debug, clap::Args)]
@@ -52,8 +52,8 @@ pub(super) fn run(args: &Args, global: &Global, output: &mut Output) -> ExitCode
 
 fn overview(config: &Config, ledger: &Ledger, output: &mut Output) -> Result<ExitCode, LedgerError> {
     let accounts = ledger.accounts()?;
-    let findings = ledger.findings(SHOWN)?;
-    let count = ledger.finding_count()?;
+    let findings = ledger.findings(&Filter { open: true, ..Filter::default() }, SHOWN)?;
+    let count = ledger.finding_counts()?.open;
     let (waiting, more) = ledger.found(None, 10_000)?;
     let lanes = lanes(config, ledger)?;
     if output.is_json() {

@@ -17,9 +17,10 @@ use trailhaul_core::model::{
 
 use super::Places;
 use crate::archive::{Appended, Journal, JournalError};
-use crate::ledger::{Finished, IdRows, LaneState, Ledger, LedgerError};
+use crate::ledger::{Finished, IdRows, LaneState, Ledger, LedgerError, NewFinding, Outgoing};
 use crate::runtime::Clock;
 use crate::store::{ErrorKind, Patience, StoreError};
+use crate::telemetry::FindingKind;
 
 /// Why a commit did not end well, by what the lane does next.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +130,23 @@ impl LaneWriter {
         let EntryBody::Batch(batch) = &entry.body else { return Ok(Vec::new()) };
         self.finish(entry.number, &bytes, at, batch).await?;
         self.note_finished(entry.number, &bytes, at, batch, rows)
+    }
+
+    /// Writes notes of the outbox to the journal as the lane's next entry, by the same steps as a batch.
+    pub async fn commit_notes(&mut self, outgoing: Outgoing, at: Timestamp) -> Result<(), CommitError> {
+        let entry = self.next(outgoing.body.clone(), at);
+        let bytes = Bytes::from(entry.to_bytes()?);
+        self.ledger.prepare_notes(self.lane, &bytes, &outgoing)?;
+        self.append(&entry, &bytes).await?;
+        self.apply_notes(&entry, &bytes)
+    }
+
+    /// Brings the ledger up to an entry of notes that is in the journal.
+    pub fn apply_notes(&mut self, entry: &Entry, bytes: &[u8]) -> Result<(), CommitError> {
+        let state = LaneState { number: entry.number, hash: sha256_hex(bytes), ..self.state.clone() };
+        self.ledger.apply_notes(&state, entry, bytes)?;
+        self.state = state;
+        Ok(())
     }
 
     /// Finishes the outputs of a batch entry that is in the journal, from the entry alone. Repeatable. A batch
@@ -245,8 +263,9 @@ impl LaneWriter {
                     "{what}: sink {} lacks batch {}; send it again from the archive",
                     output.sink, batch.batch
                 );
-                self.ledger.find("output_lost", &format!("{store}/{key}"), &text, self.now())?;
-                tracing::error!(sink = output.sink, batch = %batch.batch, "lose an output that was prepared");
+                let place = format!("{store}/{key}");
+                let finding = NewFinding::new(FindingKind::OutputLost.name(), &place, &text);
+                self.ledger.find(&finding.lane(self.lane), self.now())?;
                 continue;
             }
             self.abort_outputs(batch).await;
@@ -293,7 +312,9 @@ impl LaneWriter {
             self.append(&void, &bytes).await?;
             let state = LaneState { number: void.number, hash: sha256_hex(&bytes), ..self.state.clone() };
             self.ledger.set_lane(self.lane, &state)?;
-            self.ledger.find("void_batch", &batch.to_string(), &reason, at)?;
+            let subject = batch.to_string();
+            let finding = NewFinding::new(FindingKind::VoidBatch.name(), &subject, &reason);
+            self.ledger.find(&finding.lane(self.lane), at)?;
             Ok::<_, CommitError>(state)
         };
         match written.await {

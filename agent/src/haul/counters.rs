@@ -33,7 +33,7 @@ pub struct Counts {
     pub rewritten: u64,
     /// Attempts at a batch that came to nothing.
     pub failed_attempts: u64,
-    /// New findings.
+    /// Open findings about integrity that were seen.
     pub findings: u64,
 }
 
@@ -89,7 +89,7 @@ impl Counters {
         self.with(|counts| counts.failed_attempts += count);
     }
 
-    /// There are new findings.
+    /// Open findings about integrity were seen.
     pub fn new_findings(&self, count: u64) {
         self.with(|counts| counts.findings += count);
     }

@@ -26,16 +26,18 @@ use super::lane::{Lane, LaneEnd};
 use super::mill::{Accounts, KeyBy, Mill, MillError};
 use super::queue::{LaneQueue, QueueRules};
 use super::recover::{RecoverError, Recovered, drop_leftovers, recover};
+use super::tell::Teller;
 use super::tools::{Toolbox, Tools};
 use super::{Places, Scratch};
 use crate::archive::{Genesis, GenesisError, Journal, Layout};
 use crate::aws::Aws;
 use crate::config;
-use crate::ledger::{LaneState, Ledger, LedgerError};
+use crate::ledger::{LaneState, Ledger, LedgerError, NewFinding};
 use crate::runtime::{Budget, Clock, CpuPool, OnError, OnStop, RetryPolicy, Tasks};
 use crate::sinks::kinesis::KinesisOptions;
 use crate::sinks::{ConsoleSink, KinesisSink, Naming, Sink, UploadSink};
 use crate::store::{Patience, StoreError};
+use crate::telemetry::FindingKind;
 
 /// Where the home archive is.
 #[derive(Debug, Clone)]
@@ -234,6 +236,9 @@ impl Engine {
         let layout = Layout::new(&plans.home.prefix);
         let genesis = settle_archive(plans, means, home.as_ref(), &layout).await?;
         let counters = Arc::new(Counters::default());
+        let new_queue = |_| Arc::new(LaneQueue::new(&plans.queue, Arc::clone(&means.clock)));
+        let queues: Vec<Arc<LaneQueue>> = (0..genesis.lanes).map(new_queue).collect();
+        means.ledger.listen(Arc::new(Teller::new(queues.clone(), Arc::clone(&counters))));
         let cpu = Arc::new(CpuPool::new(plans.threads, plans.threads * 2).map_err(StartError::Threads)?);
         let sinks = build_sinks(plans, means).await?;
         let journal = Journal::new(Arc::clone(&home), layout.clone());
@@ -259,10 +264,8 @@ impl Engine {
         let budget = Budget::new(plans.memory.working_sets);
         let toolbox = Arc::new(new_toolbox(plans, &genesis)?);
         let ends = Arc::new(Ends::default());
-        let mut queues = Vec::with_capacity(usize::from(genesis.lanes));
-        for number in 0..genesis.lanes {
-            let queue = Arc::new(LaneQueue::new(&plans.queue, Arc::clone(&means.clock)));
-            queues.push(Arc::clone(&queue));
+        for (number, queue) in (0..genesis.lanes).zip(&queues) {
+            let queue = Arc::clone(queue);
             let Some(at) = writers.iter().position(|writer| writer.lane.0 == number) else {
                 queue.refuse();
                 continue;
@@ -322,7 +325,7 @@ async fn settle_archive(
     }
     let genesis = Genesis::read_or_create(home, layout, plans.home.lanes).await?;
     if known.is_none() {
-        means.ledger.set_archive(&genesis.archive)?;
+        means.ledger.set_archive(&genesis.archive, genesis.lanes)?;
     }
     Ok(genesis)
 }
@@ -402,8 +405,10 @@ async fn settle_lanes(
             }
             Err(error) if is_tampering(&error) => {
                 let text = error.to_string();
-                means.ledger.find("journal_changed", &format!("lane {lane}"), &text, means.clock.now())?;
-                tracing::error!(%lane, %error, "leave a lane out");
+                let subject = format!("lane {lane}");
+                let finding = NewFinding::new(FindingKind::JournalChanged.name(), &subject, &text);
+                means.ledger.find(&finding, means.clock.now())?;
+                tracing::error!(%lane, "leave a lane out");
                 out.push((lane, text));
             }
             Err(error) => return Err(error.into()),

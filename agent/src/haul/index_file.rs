@@ -10,9 +10,10 @@ use trailhaul_core::model::{BatchEntry, BatchId, Place, Role};
 
 use super::commit::{CommitError, LaneWriter};
 use super::mill::Mill;
-use crate::ledger::{LedgerError, RowVisitor};
+use crate::ledger::{LedgerError, NewFinding, RowVisitor};
 use crate::sinks::{SinkError, UploadWriter};
 use crate::store::{ErrorKind, GetOptions, ObjectStore, StoreError};
+use crate::telemetry::FindingKind;
 
 /// Bytes handed over at once.
 const PIECE: usize = 256 * 1024;
@@ -109,7 +110,9 @@ pub(super) async fn spool(
                     "{store}/{key} is gone, so that copies of batch {}'s events that come within dedup.window are delivered again",
                     batch.batch
                 );
-                writer.ledger.find("index_missing", &format!("{store}/{key}"), &text, writer.now())?;
+                let subject = format!("{store}/{key}");
+                let finding = NewFinding::new(FindingKind::IndexMissing.name(), &subject, &text);
+                writer.ledger.find(&finding.lane(writer.lane), writer.now())?;
                 tracing::error!(batch = %batch.batch, "miss the index of a committed batch");
             }
             Ok(Spooled(None))

@@ -1,6 +1,6 @@
 //! A lane: its batches, one after the other, from the queue to the commit.
 //!
-//! In: plans from the lane's queue. Out: committed batches. Invariant: one batch of a lane at a time; a batch
+//! In: plans from the lane's queue, and notes from its outbox. Out: committed batches, entries of notes. Invariant: one batch of a lane at a time; a batch
 //! number is used once in an epoch, whatever became of the attempt. Failure: what can be tried again goes back
 //! to the queue; what cannot ends the lane with a [`LaneEnd`] that says what the process does.
 
@@ -10,17 +10,18 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use trailhaul_core::decode::{Chunk, DecodeLimits, ObjectDecoder};
 use trailhaul_core::dedup::{BoxError, DedupError};
-use trailhaul_core::model::{BatchEntry, BatchId, EntryError, ObjectRef};
+use trailhaul_core::model::{BatchEntry, BatchId, EntryError, LogKey, ObjectRef};
 
 use super::batch::{AttemptError, Bench, Prepared};
 use super::commit::{CommitError, LaneWriter};
 use super::counters::Counters;
 use super::mill::{Mill, MillError};
-use super::queue::{LaneQueue, Plan};
+use super::queue::{LaneQueue, Plan, Work};
 use super::tools::Toolbox;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, NewFinding, Outgoing};
 use crate::runtime::Budget;
 use crate::store::{ReadError, StoreError};
+use crate::telemetry::FindingKind;
 
 /// Why a lane ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -94,18 +95,31 @@ impl Lane {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), LaneEnd> {
         let mut pause = PAUSE.0;
         loop {
-            let plan = tokio::select! {
+            let work = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                plan = self.queue.next() => plan,
+                work = self.queue.next() => work,
             };
-            let Some(plan) = plan else { return Ok(()) };
+            let work = work.unwrap_or(Work::Rest);
+            if !matches!(work, Work::Plan(_)) && self.outgoing()?.is_none() {
+                match work {
+                    Work::Rest => return Ok(()),
+                    _ => continue,
+                }
+            }
             let permit = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 permit = self.budget.acquire(self.working_set) => permit,
             };
             let _permit = permit.map_err(|error| self.doubt(&error.to_string()))?;
+            let plan = match work {
+                Work::Plan(plan) => plan,
+                Work::Notes | Work::Rest => {
+                    self.write_notes().await?;
+                    continue;
+                }
+            };
             match self.haul_equipped(plan).await? {
                 Hauled::Done => pause = PAUSE.0,
                 Hauled::Again => {
@@ -117,6 +131,23 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// Writes an entry of notes from the outbox; more wait for another turn, behind a batch that is due.
+    async fn write_notes(&mut self) -> Result<(), LaneEnd> {
+        let Some(outgoing) = self.outgoing()? else { return Ok(()) };
+        if self.epoch.is_none() {
+            self.take_epoch().await?;
+        }
+        if outgoing.more {
+            self.queue.nudge();
+        }
+        let at = self.writer.now();
+        self.writer.commit_notes(outgoing, at).await.map_err(|error| self.ended(error))
+    }
+
+    fn outgoing(&self) -> Result<Option<Outgoing>, LaneEnd> {
+        self.writer.ledger.outgoing(self.writer.lane).map_err(|error| self.ledger_failed(&error))
     }
 
     /// Hauls with a set of tools, which must be there for whoever holds a permit.
@@ -258,8 +289,7 @@ impl Lane {
     ) -> Result<bool, LaneEnd> {
         match error {
             CommitError::Void { reason, .. } => {
-                tracing::error!(batch = %entry.batch, reason, "find a batch void; its sources are planned again");
-                self.counters.new_findings(1);
+                tracing::warn!(batch = %entry.batch, reason, "plan the sources of a void batch again");
                 self.void()?;
                 self.queue.give_back(every, false);
                 Ok(true)
@@ -320,28 +350,34 @@ impl Lane {
                 self.queue.give_back(vec![object], false);
                 return Ok(());
             }
-            ReadError::Vanished(_) => "object_vanished",
-            ReadError::Changed(_) => "object_changed",
-            ReadError::Denied(_) => "object_denied",
-            ReadError::Archived(_) => "object_archived",
-            _ => "object_unreadable",
+            ReadError::Vanished(_) => FindingKind::ObjectVanished,
+            ReadError::Changed(_) => FindingKind::ObjectChanged,
+            ReadError::Denied(_) => FindingKind::ObjectDenied,
+            ReadError::Archived(_) => FindingKind::ObjectArchived,
+            _ => FindingKind::ObjectUnreadable,
         };
         tracing::warn!(%object, error = %error, "defer an object");
         let text = format!("{error}; it is tried again at growing intervals");
-        let now = self.writer.now();
-        let found = self.writer.ledger.find(kind, &object.to_string(), &text, now);
-        found.map_err(|error| self.ledger_failed(&error))?;
+        self.find(kind, &object, &text, "")?;
         self.queue.defer(object, &error.to_string());
         Ok(())
     }
 
-    fn find_changed(&mut self, object: &ObjectRef) -> Result<(), LaneEnd> {
+    fn find_changed(&self, object: &ObjectRef) -> Result<(), LaneEnd> {
         let text = "the object was hauled before with other content: CloudTrail never rewrites a log file; \
                     what is new in it is delivered";
-        let now = self.writer.now();
-        tracing::error!(%object, "find an object rewritten with other content");
-        self.counters.new_findings(1);
-        let found = self.writer.ledger.find("object_rewritten", &object.to_string(), text, now);
+        self.find(FindingKind::ObjectRewritten, object, text, &object.etag)
+    }
+
+    /// Records a finding about an object of the lane.
+    fn find(&self, kind: FindingKind, object: &ObjectRef, text: &str, evidence: &str) -> Result<(), LaneEnd> {
+        let subject = object.to_string();
+        let mut finding =
+            NewFinding::new(kind.name(), &subject, text).lane(self.writer.lane).evidence(evidence);
+        if let Ok(key) = LogKey::parse(&object.key) {
+            finding = finding.account(key.account);
+        }
+        let found = self.writer.ledger.find(&finding, self.writer.now());
         found.map(|_| ()).map_err(|error| self.ledger_failed(&error))
     }
 
@@ -361,9 +397,16 @@ impl Lane {
                 self.epoch = Some(epoch);
                 Ok(epoch)
             }
-            Err(error @ CommitError::Lost { .. }) => Err(LaneEnd::Lost(error)),
-            Err(CommitError::Store(error)) => Err(LaneEnd::Unreachable(error)),
-            Err(error) => Err(self.doubt(&error.to_string())),
+            Err(error) => Err(self.ended(error)),
+        }
+    }
+
+    /// What the failure of a step means for the lane.
+    fn ended(&self, error: CommitError) -> LaneEnd {
+        match error {
+            CommitError::Lost { .. } => LaneEnd::Lost(error),
+            CommitError::Store(error) => LaneEnd::Unreachable(error),
+            error => self.doubt(&error.to_string()),
         }
     }
 

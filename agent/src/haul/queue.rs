@@ -49,6 +49,17 @@ pub struct Plan {
     pub objects: Vec<ObjectRef>,
 }
 
+/// What a lane does next.
+#[derive(Debug)]
+pub enum Work {
+    /// Haul a batch.
+    Plan(Plan),
+    /// Write notes that were posted for its journal.
+    Notes,
+    /// No more objects come: write the notes that are left, and end.
+    Rest,
+}
+
 /// The queue of one lane.
 #[derive(Debug)]
 pub struct LaneQueue {
@@ -70,6 +81,10 @@ struct Inner {
     running: HashMap<u128, QueuedObject>,
     abandoned: Vec<(ObjectRef, String)>,
     failures: u32,
+    /// Notes may wait in the lane's outbox.
+    notes: bool,
+    /// The last turn went to notes: a batch that is due comes first.
+    noted: bool,
     closed: bool,
     refused: bool,
 }
@@ -86,6 +101,9 @@ impl LaneQueue {
             running: HashMap::new(),
             abandoned: Vec::new(),
             failures: 0,
+            // What an earlier process has left there.
+            notes: true,
+            noted: false,
             closed: false,
             refused: false,
         };
@@ -137,6 +155,12 @@ impl LaneQueue {
         inner.refused || inner.batcher.has_room(account)
     }
 
+    /// Notes wait in the lane's outbox.
+    pub fn nudge(&self) {
+        self.lock().notes = true;
+        self.work.notify_one();
+    }
+
     /// No more objects come: what waits goes out at once.
     pub fn close(&self) {
         self.lock().closed = true;
@@ -164,8 +188,8 @@ impl LaneQueue {
         self.lock().abandoned.clone()
     }
 
-    /// The next batch, when one is due; `None` when the queue is closed and empty.
-    pub async fn next(&self) -> Option<Plan> {
+    /// What is due next: notes and batches take turns; `None` when the queue is closed and empty.
+    pub async fn next(&self) -> Option<Work> {
         /// Clocks may be set, and simulated ones jump: look again at least this often.
         const LOOK: Duration = Duration::from_millis(500);
         loop {
@@ -174,11 +198,20 @@ impl LaneQueue {
                 let now = self.now();
                 let mut inner = self.lock();
                 let closed = inner.closed;
+                if inner.notes && !inner.noted {
+                    (inner.notes, inner.noted) = (false, true);
+                    return Some(Work::Notes);
+                }
+                inner.noted = false;
                 if let Some(batch) = inner.batcher.next_batch(now, closed) {
                     let plan = self.begin(&mut inner, batch.partition, batch.objects);
                     drop(inner);
                     self.room.notify_waiters();
-                    return Some(plan);
+                    return Some(Work::Plan(plan));
+                }
+                if inner.notes {
+                    (inner.notes, inner.noted) = (false, true);
+                    return Some(Work::Notes);
                 }
                 if closed && inner.batcher.is_empty() {
                     return None;

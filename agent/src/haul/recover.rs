@@ -167,6 +167,10 @@ async fn catch_up(
                 set_lane(writer)?;
             }
             EntryBody::Batch(_) => last = Some((entry, bytes)),
+            EntryBody::Verdict(_) | EntryBody::Finding(_) | EntryBody::Ack(_) | EntryBody::Key(_) => {
+                writer.apply_notes(&entry, &bytes)?;
+                done.noted += 1;
+            }
         }
     }
     Ok(last)
@@ -209,7 +213,7 @@ async fn finish_last(
             done.finished += 1;
         }
         Err(CommitError::Void { batch, reason, .. }) => {
-            tracing::error!(lane = %writer.lane, %batch, reason, "find a batch void; its sources are planned again");
+            tracing::warn!(lane = %writer.lane, %batch, reason, "plan the sources of a void batch again");
             done.voided += 1;
         }
         Err(error) => return Err(error.into()),
@@ -261,14 +265,18 @@ async fn settle_prepared(writer: &mut LaneWriter, done: &mut Recovered) -> Resul
     }
     let ours = writer.state.owner.as_deref() == Some(writer.ledger.agent());
     let follows = entry.check_follows(lane, writer.state.number, &writer.state.hash).is_ok();
-    let EntryBody::Batch(batch) = &entry.body else { return drop_prepared(writer, &entry, done).await };
-    if !ours || !follows {
+    if !ours || !follows || matches!(entry.body, EntryBody::Epoch(_) | EntryBody::Void(_)) {
         return drop_prepared(writer, &entry, done).await;
     }
-    reach_outputs(writer, batch).await?;
+    if let EntryBody::Batch(batch) = &entry.body {
+        reach_outputs(writer, batch).await?;
+    }
     writer.append(&entry, &Bytes::from(bytes.clone())).await?;
     done.written += 1;
-    finish_last(writer, &entry, &bytes, done).await
+    match &entry.body {
+        EntryBody::Batch(_) => finish_last(writer, &entry, &bytes, done).await,
+        _ => Ok(writer.apply_notes(&entry, &bytes)?),
+    }
 }
 
 async fn drop_prepared(

@@ -208,7 +208,7 @@ async fn once(tails: Tails, engine: &Engine, means: &Means, config: &Config) -> 
         () = stopping.cancelled() => Vec::new(),
     };
     for (mut named, pass) in passes {
-        named.watch.report(means, &engine.counters);
+        named.watch.report(means);
         match pass {
             Err(error) => troubles.push(format!("trail {}: {error}", named.trail)),
             Ok(pass) if pass.failed > 0 => troubles.extend(named.watch.unlisted()),
@@ -233,7 +233,7 @@ async fn for_ever(mut tails: Tails, engine: &Engine, means: &Means, config: &Con
             watches.extend(start_tails(tails.reopen(config, means, engine).await, means));
         }
         first = false;
-        watches.iter_mut().for_each(|watch| watch.report(means, &engine.counters));
+        watches.iter_mut().for_each(|watch| watch.report(means));
         if engine.ends.doubt() {
             tracing::error!("a lane is in doubt: stop when the others have drained");
             means.tasks.shutdown().stop();
@@ -318,6 +318,6 @@ fn summarize(
         took,
         troubles,
         out: engine.out.clone(),
-        findings: ledger.finding_count().unwrap_or_default(),
+        findings: ledger.finding_counts().unwrap_or_default(),
     }
 }

@@ -8,7 +8,7 @@ use trailhaul_core::model::LaneId;
 
 use super::counters::Counts;
 use super::recover::Recovered;
-use crate::ledger::AccountTotals;
+use crate::ledger::{AccountTotals, FindingCounts};
 
 /// How a run ended, from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +39,7 @@ pub struct Summary {
     /// Lanes that stayed out.
     pub out: Vec<(LaneId, String)>,
     /// Findings on record, new and old.
-    pub findings: u64,
+    pub findings: FindingCounts,
 }
 
 impl Summary {
@@ -61,7 +61,8 @@ impl Summary {
             "objects_rewritten": counts.rewritten,
             "objects_deferred": counts.deferred,
             "failed_attempts": counts.failed_attempts,
-            "findings": self.findings,
+            "findings": self.findings.open,
+            "findings_acknowledged": self.findings.acknowledged,
             "recovered": {
                 "written": self.recovered.written,
                 "dropped": self.recovered.dropped,
@@ -123,8 +124,8 @@ impl fmt::Display for Summary {
                 )?;
             }
         }
-        if self.findings > 0 {
-            writeln!(f, "\n{} findings on record: see `trailhaul status`", self.findings)?;
+        if self.findings.open > 0 {
+            writeln!(f, "\n{} open findings: see `trailhaul status`", self.findings.open)?;
         }
         for (lane, reason) in &self.out {
             writeln!(f, "lane {lane} stayed out: {reason}")?;

@@ -6,9 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use super::counters::Counters;
 use super::engine::Means;
+use crate::ledger::NewFinding;
 use crate::tail::{ForeignFolder, Health};
+use crate::telemetry::FindingKind;
 
 /// A trail being watched.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ impl Watch {
     }
 
     /// Notes folders of strangers as findings; each is told once by this process.
-    pub(super) fn report(&mut self, means: &Means, counters: &Counters) {
+    pub(super) fn report(&mut self, means: &Means) {
         let walk = self.health.walk();
         for foreign in &walk.foreign {
             let (whose, prefix) = match foreign {
@@ -38,19 +39,13 @@ impl Watch {
                 continue;
             }
             let trail = self.trail.as_str();
-            tracing::error!(
-                trail,
-                whose,
-                prefix,
-                "find a folder of an account that the bucket may not carry"
-            );
             let text = format!(
                 "trail {trail} may not carry {whose}: nothing below {prefix} is hauled; if it should be, name the account \
                  in the configuration (organization.accounts, or the trail's `carries`)"
             );
-            counters.new_findings(1);
-            let noted =
-                means.ledger.find("foreign_account", &format!("{trail}/{prefix}"), &text, means.clock.now());
+            let subject = format!("{trail}/{prefix}");
+            let finding = NewFinding::new(FindingKind::ForeignAccount.name(), &subject, &text);
+            let noted = means.ledger.find(&finding, means.clock.now());
             if let Err(error) = noted {
                 tracing::error!(%error, "cannot note a finding");
             }

@@ -7,7 +7,7 @@ use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
 use trailhaul_core::model::{BatchId, LaneId, LogKey, ObjectRef, StreamKey, Verdict};
 use trailhaul_core::plan::{Day, DayPlan};
 
-use super::tables::{FOUND, INVENTORY, PLANS, STREAMS, take};
+use super::tables::{FOUND, INVENTORY, PLANS, STREAMS, VERDICTS, take};
 use super::{Ledger, LedgerError};
 
 /// What is remembered of an object.
@@ -23,6 +23,9 @@ pub struct InventoryRow {
     pub batch: BatchId,
     /// Its index among the batch's objects.
     pub object: u32,
+    /// The number of the `verdict` entry in the lane's journal that the verdict comes from; 0 when it is the
+    /// batch's own.
+    pub said: u64,
 }
 
 /// The stream, day and file name of an object; `None` when its key is not CloudTrail's.
@@ -137,14 +140,10 @@ impl Ledger {
 
     /// What is remembered of the object under this key, whatever its ETag then was.
     pub fn object(&self, object: &ObjectRef) -> Result<Option<InventoryRow>, LedgerError> {
-        let Some((stream, day, name)) = place_of(object) else { return Ok(None) };
         let read = self.db.begin_read()?;
-        let streams = read.open_table(STREAMS)?;
-        let Some(number) = streams.get(stream_name(&stream).as_str())?.map(|row| row.value()) else {
-            return Ok(None);
-        };
+        let Some(key) = known_key(&read, object)? else { return Ok(None) };
         let table = read.open_table(INVENTORY)?;
-        table.get(row_key(number, day, &name).as_slice())?.map(|row| decode(row.value())).transpose()
+        table.get(key.as_slice())?.map(|row| decode(row.value())).transpose()
     }
 
     /// Drops what lies before this day, in streams whose plans say that no earlier day is listed again: what a
@@ -165,10 +164,12 @@ impl Ledger {
                 }
             }
             let mut table = transaction.open_table(INVENTORY)?;
+            let mut verdicts = transaction.open_table(VERDICTS)?;
             let mut dropped = 0;
             for number in past {
                 let low = row_key(number, Day::from(jiff::civil::Date::MIN), "");
                 let high = row_key(number, before, "");
+                verdicts.retain_in(low.as_slice()..high.as_slice(), |_, _| false)?;
                 for row in table.extract_from_if(low.as_slice()..high.as_slice(), |_, _| true)? {
                     row?;
                     dropped += 1;
@@ -177,6 +178,17 @@ impl Ledger {
             Ok(dropped)
         })
     }
+}
+
+/// The key of an object's rows; `None` when nothing of its stream is known.
+pub(super) fn known_key(
+    read: &redb::ReadTransaction,
+    object: &ObjectRef,
+) -> Result<Option<Vec<u8>>, LedgerError> {
+    let Some((stream, day, name)) = place_of(object) else { return Ok(None) };
+    let streams = read.open_table(STREAMS)?;
+    let number = streams.get(stream_name(&stream).as_str())?.map(|row| row.value());
+    Ok(number.map(|number| row_key(number, day, &name)))
 }
 
 /// Adds an object within a transaction.
@@ -200,6 +212,35 @@ pub(super) fn put(
         found.remove(key.as_slice())?;
     }
     Ok(())
+}
+
+/// Sets the verdict of an object that is remembered under this ETag; `false` when it is not.
+pub(super) fn set_verdict(
+    transaction: &WriteTransaction,
+    key: &[u8],
+    etag: &str,
+    verdict: Verdict,
+    said: u64,
+) -> Result<bool, LedgerError> {
+    let mut table = transaction.open_table(INVENTORY)?;
+    let Some(mut row) = table.get(key)?.map(|row| decode(row.value())).transpose()? else { return Ok(false) };
+    if row.etag != etag {
+        return Ok(false);
+    }
+    row.verdict = verdict;
+    row.said = said;
+    table.insert(key, encode(&row).as_slice())?;
+    Ok(true)
+}
+
+/// The key of an object's rows; gives the stream a number where it has none. `None` when the object's key is not
+/// CloudTrail's.
+pub(super) fn key_of(
+    transaction: &WriteTransaction,
+    object: &ObjectRef,
+) -> Result<Option<Vec<u8>>, LedgerError> {
+    let Some((stream, day, name)) = place_of(object) else { return Ok(None) };
+    Ok(Some(row_key(stream_number(transaction, &stream)?, day, &name)))
 }
 
 fn stream_number(transaction: &WriteTransaction, stream: &StreamKey) -> Result<u32, LedgerError> {
@@ -274,6 +315,7 @@ fn encode(row: &InventoryRow) -> Vec<u8> {
     bytes.extend_from_slice(&row.batch.epoch.to_be_bytes());
     bytes.extend_from_slice(&row.batch.batch.to_be_bytes());
     bytes.extend_from_slice(&row.object.to_be_bytes());
+    bytes.extend_from_slice(&row.said.to_be_bytes());
     bytes.extend_from_slice(row.etag.as_bytes());
     bytes
 }
@@ -287,19 +329,21 @@ fn decode(mut bytes: &[u8]) -> Result<InventoryRow, LedgerError> {
     let epoch = u32::from_be_bytes(take(bytes, TABLE)?);
     let batch = u32::from_be_bytes(take(bytes, TABLE)?);
     let object = u32::from_be_bytes(take(bytes, TABLE)?);
+    let said = u64::from_be_bytes(take(bytes, TABLE)?);
     let etag = std::str::from_utf8(bytes).map_err(|_| LedgerError::Row { table: TABLE })?.to_owned();
-    let verdict = VERDICTS.get(usize::from(verdict)).copied().ok_or(LedgerError::Row { table: TABLE })?;
+    let verdict = CODES.get(usize::from(verdict)).copied().ok_or(LedgerError::Row { table: TABLE })?;
     Ok(InventoryRow {
         etag,
         sha256: (hashed == 1).then_some(sha256),
         verdict,
         batch: BatchId { lane, epoch, batch },
         object,
+        said,
     })
 }
 
 /// The order is part of the file format: new verdicts go to the end.
-const VERDICTS: [Verdict; 6] = [
+const CODES: [Verdict; 6] = [
     Verdict::Pending,
     Verdict::Verified,
     Verdict::Undigested,
@@ -309,5 +353,5 @@ const VERDICTS: [Verdict; 6] = [
 ];
 
 fn verdict_code(verdict: Verdict) -> u8 {
-    VERDICTS.iter().position(|v| *v == verdict).and_then(|at| u8::try_from(at).ok()).unwrap_or(0)
+    CODES.iter().position(|v| *v == verdict).and_then(|at| u8::try_from(at).ok()).unwrap_or(0)
 }

@@ -2,10 +2,10 @@
 
 use redb::ReadableDatabase;
 use serde::{Deserialize, Serialize};
-use trailhaul_core::model::LaneId;
+use trailhaul_core::model::{Entry, LaneId, notes_of};
 
 use super::tables::{LANES, PREPARED};
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, outbox};
 
 /// The last entry of a lane that is finished and in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,11 +69,15 @@ impl Ledger {
         Ok(table.get(lane.0)?.map(|row| row.value().to_vec()))
     }
 
-    /// Forgets the prepared entry: it will not be written.
+    /// Forgets the prepared entry: it will not be written. Notes that it carried wait in the outbox again.
     pub fn drop_prepared(&self, lane: LaneId) -> Result<(), LedgerError> {
         self.write(|transaction| {
-            transaction.open_table(PREPARED)?.remove(lane.0)?;
-            Ok(())
+            let dropped = transaction.open_table(PREPARED)?.remove(lane.0)?.map(|row| row.value().to_vec());
+            let entry = dropped.and_then(|bytes| Entry::from_bytes(&bytes).ok());
+            match entry {
+                Some(entry) => outbox::put_back(transaction, lane, notes_of(entry.body)),
+                None => Ok(()),
+            }
         })
     }
 }

@@ -6,6 +6,10 @@
 //! `index/`. Failure: an error stops the caller's lane; a database that cannot be read is refused at start,
 //! naming the way out (`run --rebuild-ledger`).
 //!
+//! What is to be said beside batches (verdicts, findings, acknowledgements, public keys) waits in the *outbox* of a
+//! lane until it stands in that lane's journal. Findings, acknowledgements and keys hold from the moment in which
+//! they are posted; a verdict holds when it is in the journal.
+//!
 //! Sizes: about 150 bytes per object for `state.retention`, 40 bytes per event for `dedup.window`.
 
 mod accounts;
@@ -13,16 +17,26 @@ mod error;
 mod findings;
 mod ids;
 mod inventory;
+mod keys;
 mod lanes;
+mod listen;
+mod notes;
 mod open;
+mod outbox;
 mod tables;
 mod transaction;
 
+#[cfg(test)]
+mod tests;
+
 pub use accounts::AccountTotals;
 pub use error::LedgerError;
-pub use findings::Finding;
+pub use findings::{Ack, Filter, Finding, FindingCounts, Found, NewFinding};
 pub use ids::LaneIds;
 pub use inventory::{InventoryRow, place_of};
 pub use lanes::LaneState;
+pub use listen::Listener;
+pub use notes::Said;
 pub use open::{Gate, Ledger, LedgerOptions};
+pub use outbox::Outgoing;
 pub use transaction::{Finished, IdRows, RowVisitor};

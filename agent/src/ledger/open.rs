@@ -8,8 +8,10 @@ use std::sync::Arc;
 use redb::{Database, DatabaseError, ReadableDatabase, WriteTransaction};
 
 use super::LedgerError;
+use super::listen::Ears;
 use super::tables::{
-    ACCOUNTS, FINDINGS, FOUND, IDS, INVENTORY, LANES, META, PLANS, PREPARED, SCHEMA, SEGMENTS, STREAMS, TEXTS,
+    ACCOUNTS, FINDINGS, FOUND, IDS, INVENTORY, KEYS, LANES, META, OUTBOX, PLANS, PREPARED, SCHEMA, SEGMENTS,
+    STREAMS, TEXTS, VERDICTS,
 };
 
 /// Asked before each durable transaction; `false` freezes the ledger. Production has none; crash tests count
@@ -33,6 +35,7 @@ pub struct Ledger {
     pub(super) db: Arc<Database>,
     gate: Option<Gate>,
     identity: Arc<Identity>,
+    pub(super) ears: Arc<Ears>,
 }
 
 /// What survives a lost ledger file: who we are, and the lock of the folder.
@@ -71,6 +74,7 @@ impl Ledger {
             db: Arc::new(db),
             gate: options.gate.clone(),
             identity: Arc::new(Identity { agent, _lock: lock }),
+            ears: Arc::default(),
         };
         ledger.check_schema()?;
         Ok(ledger)
@@ -88,10 +92,11 @@ impl Ledger {
         Ok(table.get("archive")?.map(|row| row.value().to_owned()))
     }
 
-    /// Notes the home archive.
-    pub fn set_archive(&self, id: &str) -> Result<(), LedgerError> {
+    /// Notes the home archive and its number of lanes.
+    pub fn set_archive(&self, id: &str, lanes: u16) -> Result<(), LedgerError> {
         self.write(|transaction| {
             transaction.open_table(TEXTS)?.insert("archive", id)?;
+            transaction.open_table(META)?.insert("lanes", u64::from(lanes))?;
             Ok(())
         })
     }
@@ -137,6 +142,9 @@ impl Ledger {
                 transaction.open_table(IDS)?;
                 transaction.open_table(ACCOUNTS)?;
                 transaction.open_table(FINDINGS)?;
+                transaction.open_table(OUTBOX)?;
+                transaction.open_table(VERDICTS)?;
+                transaction.open_table(KEYS)?;
                 Ok(())
             }),
         }

@@ -8,7 +8,7 @@ use super::LedgerError;
 /// The schema version that this program writes.
 pub(super) const SCHEMA: u64 = 1;
 
-/// Name to value: `schema`.
+/// Name to value: `schema`, `lanes`.
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// Name to text: `archive`, the id of the home archive.
 pub(super) const TEXTS: TableDefinition<&str, &str> = TableDefinition::new("texts");
@@ -32,6 +32,13 @@ pub(super) const IDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("ids"
 pub(super) const ACCOUNTS: TableDefinition<u64, &[u8]> = TableDefinition::new("accounts");
 /// Kind, NUL, subject to a [`super::Finding`] as JSON.
 pub(super) const FINDINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("findings");
+
+/// Lane (2), number (8) to a [`trailhaul_core::model::Note`] as JSON that is to go into the lane's journal.
+pub(super) const OUTBOX: TableDefinition<&[u8], &[u8]> = TableDefinition::new("outbox");
+/// The key of [`INVENTORY`] to what was said of an object that once had a bad verdict, as JSON.
+pub(super) const VERDICTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("verdicts");
+/// Region, NUL, fingerprint to a [`trailhaul_core::model::KeyNote`] as JSON.
+pub(super) const KEYS: TableDefinition<&str, &[u8]> = TableDefinition::new("keys");
 
 /// Takes the first `N` bytes off a row.
 pub(super) fn take<const N: usize>(row: &mut &[u8], table: &'static str) -> Result<[u8; N], LedgerError> {

@@ -61,6 +61,7 @@ fn put_object(
         verdict: entry.verdict,
         batch: batch.batch,
         object: index,
+        said: 0,
     };
     inventory::put(transaction, &entry.object, &row)?;
     let Ok(key) = LogKey::parse(&entry.object.key) else { return Ok(()) };

@@ -6,6 +6,7 @@
 //! HTTP endpoint (`admin`), and secrets, which their type keeps out of every message.
 
 mod event;
+mod finding;
 mod log;
 mod metric;
 mod registry;
@@ -14,6 +15,7 @@ mod registry;
 mod tests;
 
 pub use event::Event;
+pub use finding::{FindingKind, Weight};
 pub use log::{LogError, LogFormat, install};
 pub use metric::{Metric, MetricKind};
 pub use registry::{Registry, Sample, Series};

@@ -31,6 +31,17 @@ fn event_names_are_words_and_differ() {
 }
 
 #[test]
+fn kinds_of_findings_are_words_and_differ() {
+    let names: BTreeSet<&str> = FindingKind::ALL.iter().map(|kind| kind.name()).collect();
+    assert_eq!(names.len(), FindingKind::ALL.len());
+    assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+    for kind in FindingKind::ALL {
+        assert_eq!(FindingKind::from_name(kind.name()), Some(*kind));
+        assert!(kind.help().ends_with('.') && !kind.help().starts_with(' '), "{kind}");
+    }
+}
+
+#[test]
 fn handles_of_one_series_count_together() {
     let registry = Registry::new();
     registry.series(Metric::RecordsDelivered, &["archive"]).add(2);

@@ -14,7 +14,7 @@ use trailhaul::haul::{
     BatchLimits, Counts, Engine, HomePlan, LaneEnd, Means, MemoryPlan, Places, Plans, QueueRules, Recovered,
     SinkPlan, SinkTarget, StoreOpener,
 };
-use trailhaul::ledger::{Gate, Ledger, LedgerOptions};
+use trailhaul::ledger::{Filter, Gate, Ledger, LedgerOptions};
 use trailhaul::runtime::{Shutdown, SystemClock, Tasks};
 use trailhaul::store::{
     ErrorKind, Faults, FaultyStore, GetOptions, ListRequest, MemoryStore, ObjectStore, PutOptions, Steps,
@@ -35,7 +35,11 @@ pub(crate) struct World {
     running: Mutex<BTreeMap<String, Arc<FaultyStore>>>,
     longest: AtomicUsize,
     counts: Mutex<Counts>,
+    teller: Mutex<Option<Tell>>,
 }
+
+/// What is said to the ledger of a run, once its lanes work.
+type Tell = Arc<dyn Fn(&Ledger) + Send + Sync>;
 
 /// What a run does differently.
 #[derive(Debug, Clone, Copy, Default)]
@@ -90,6 +94,7 @@ impl World {
             running: Mutex::default(),
             longest: AtomicUsize::new(0),
             counts: Mutex::default(),
+            teller: Mutex::default(),
         }
     }
 
@@ -99,6 +104,29 @@ impl World {
         if let Some(running) = self.running.lock().unwrap().get(store) {
             running.set(faults.clone());
         }
+    }
+
+    /// Says this to the ledger of each run from now on, once its lanes work.
+    pub(crate) fn tell(&self, tell: impl Fn(&Ledger) + Send + Sync + 'static) {
+        *self.teller.lock().unwrap() = Some(Arc::new(tell));
+    }
+
+    /// Looks at the ledger while nobody runs.
+    pub(crate) fn ledger(&self) -> Ledger {
+        let options = LedgerOptions { cache_bytes: 1 << 20, rebuild: false, gate: None };
+        Ledger::open(&self.folder.path().join("state"), &options).unwrap()
+    }
+
+    /// Every entry of the journal, by lane and number.
+    pub(crate) async fn journal(&self) -> Vec<Entry> {
+        let mut keys = self.archive_keys().await;
+        keys.retain(|key| key.starts_with("trails/journal/") && key.ends_with(".json"));
+        keys.sort();
+        let mut entries = Vec::new();
+        for key in keys {
+            entries.push(Entry::from_bytes(&self.read(&key).await).unwrap());
+        }
+        entries
     }
 
     /// All stores are well again.
@@ -217,7 +245,7 @@ impl World {
         };
         let shutdown = Shutdown::new(Duration::from_secs(20));
         let means = Means {
-            ledger,
+            ledger: ledger.clone(),
             places: Arc::new(Places::new(Box::new(Opener(opener)))),
             clock: Arc::new(SystemClock),
             tasks: Arc::new(Tasks::new(shutdown)),
@@ -233,6 +261,11 @@ impl World {
                 return Ran { end, errors: vec![error.to_string()], recovered: Recovered::default() };
             }
         };
+        let tell = self.teller.lock().unwrap().clone();
+        if let Some(tell) = tell {
+            tell(&ledger);
+        }
+        drop(ledger);
         self.offer(&engine, found).await;
         engine.queues.iter().for_each(|queue| queue.close());
         means.tasks.join().await;
@@ -333,9 +366,7 @@ impl World {
 
     /// The findings on record, as kind and subject.
     pub(crate) fn findings(&self) -> Vec<(String, String)> {
-        let options = LedgerOptions { cache_bytes: 1 << 20, rebuild: false, gate: None };
-        let ledger = Ledger::open(&self.folder.path().join("state"), &options).unwrap();
-        let findings = ledger.findings(1_000).unwrap();
+        let findings = self.ledger().findings(&Filter::default(), 1_000).unwrap();
         findings.into_iter().map(|finding| (finding.kind, finding.subject)).collect()
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// Why a text is not an identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -127,6 +128,14 @@ impl fmt::Display for LaneId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04}", self.0)
     }
+}
+
+/// The lane of an account: the first eight bytes of SHA-256 of its twelve digits, big-endian, modulo the number of
+/// lanes. The account is the one in the object's key, never one in a record.
+pub fn lane_of(account: AccountId, lanes: u16) -> LaneId {
+    let digest = Sha256::digest(account.to_string().as_bytes());
+    let number = digest.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    LaneId(u16::try_from(number % u64::from(lanes.max(1))).unwrap_or(0))
 }
 
 /// Names one batch for ever: an epoch's number is taken once, and a batch number once within it.
