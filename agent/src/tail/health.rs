@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use trailhaul_core::model::StreamKey;
 
-use super::streams::{FailedPrefix, ForeignFolder, Walk};
+use super::streams::{FailedPrefix, ForeignFolder, TrailBucket, Walk};
 use crate::store::ErrorKind;
 
 /// A prefix that cannot be listed.
@@ -96,7 +96,7 @@ impl Health {
     }
 
     /// A walk came to its end.
-    pub(super) fn walked(&self, streams: usize, walk: &Walk) {
+    pub(super) fn walked(&self, bucket: &TrailBucket, streams: usize, walk: &Walk) {
         let failed = |f: &FailedPrefix| (f.prefix.clone(), f.error.kind(), f.error.to_string());
         let new = WalkHealth {
             streams,
@@ -109,11 +109,13 @@ impl Health {
         };
         let mut state = self.state();
         if state.walk != new {
+            let (url, prefix) = (bucket.store.url(), bucket.prefix.as_str());
             let (foreign, failed, unknown) = (new.foreign_total, new.failed_total, new.unknown.len());
             if foreign + failed > 0 || new.is_cut {
-                tracing::warn!(streams, foreign, failed, unknown, cut = new.is_cut, "walked the bucket");
+                let cut = new.is_cut;
+                tracing::warn!(url, prefix, streams, foreign, failed, unknown, cut, "walked the bucket");
             } else {
-                tracing::info!(streams, unknown, "walked the bucket");
+                tracing::info!(url, prefix, streams, unknown, "walked the bucket");
             }
             state.walk = new;
         }

@@ -226,7 +226,7 @@ async fn admit(
         let plan = plan.unwrap_or_else(|| DayPlan::new(context.config.start));
         schedule.add(Stream { key, plan, saved: None }, now);
     }
-    health.walked(schedule.len(), &walked);
+    health.walked(&context.bucket, schedule.len(), &walked);
     Ok(())
 }
 
