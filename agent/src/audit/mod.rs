@@ -28,7 +28,7 @@ mod verify;
 mod walk;
 
 pub use folders::{Folder, find_folders};
-pub use keys::{KeyFileError, load_key_file};
+pub use keys::{AskCloudTrail, KeyFileError, KeySource, KeySourceError, Keys, load_key_file};
 pub use report::{ChainReport, Counts, Problem, Report, Totals, Weight};
 pub use source::{OpenError, Outlook, ReadFailure, Source, Sources};
 pub use text::write_text;

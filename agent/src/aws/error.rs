@@ -15,6 +15,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use jiff::Timestamp;
 
+use crate::runtime::Retryable;
 use crate::store::ErrorKind;
 
 /// Why the connection to AWS cannot be set up. All of these are mistakes of the configuration.
@@ -162,6 +163,12 @@ impl Failure {
         self.message.push_str("; ");
         self.message.push_str(hint);
         self
+    }
+}
+
+impl Retryable for Failure {
+    fn is_retryable(&self) -> bool {
+        Self::is_retryable(self)
     }
 }
 

@@ -10,9 +10,11 @@
 //!   other waits for it.
 //! * Nothing secret (keys, tokens, external ids, proxy passwords) has a `Debug` or `Display` that shows it.
 //!
-//! Not here: what the calls are for. S3 lives in `store::s3`, Kinesis in `sinks::kinesis`.
+//! Not here: what the calls are for. S3 lives in `store::s3`, Kinesis in `sinks::kinesis`. CloudTrail's own API
+//! has no seam of its own beside it, so its calls are here.
 
 mod clients;
+mod cloudtrail;
 mod credentials;
 mod error;
 mod http;
@@ -23,6 +25,7 @@ mod sts;
 mod time;
 
 pub use clients::{Aws, StaticKeys};
+pub use cloudtrail::{CloudTrail, TrailDescription, TrailStatus};
 pub use error::{ErrorClass, Failure, SetupError, classify};
 pub use identity::{Caller, Identity};
 pub use owner::BucketOwner;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     ErrorKind, GetObject, GetOptions, ListRequest, MAX_PIECE, MIN_PART, Metadata, ObjectStore, Part,
-    PutOptions, StoreError,
+    PutOptions, StoreError, VersionMarker, VersionRequest,
 };
 
 /// Checks every promise of the seam on keys below `prefix`, which must be empty or end in `/`.
@@ -45,7 +45,8 @@ pub async fn check_except(store: &dyn ObjectStore, prefix: &str, gaps: &[Gap]) -
     suite.upload().await.context("uploads")?;
     suite.upload_conflicts().await.context("uploads that meet")?;
     suite.upload_mistakes().await.context("uploads called wrongly")?;
-    suite.uploads_listed().await.context("listing uploads")
+    suite.uploads_listed().await.context("listing uploads")?;
+    suite.versions().await.context("listing versions")
 }
 
 /// Checks that keys which could lead out of a folder, or mean two things, are refused by every call. For
@@ -279,6 +280,26 @@ impl Suite<'_> {
         let first = ListRequest { prefix: self.key("many/"), ..ListRequest::default() };
         let page = self.store.list(&first).await?;
         ensure!(page.next.is_some(), "more than a page, and no token");
+        Ok(())
+    }
+
+    /// Every store answers: with nothing, or with what is there now and may have been before.
+    async fn versions(&self) -> Result<()> {
+        for name in ["versions/a", "versions/b"] {
+            self.put(name, b"first", false).await?;
+            self.put(name, b"second", false).await?;
+        }
+        let mut request = VersionRequest { prefix: self.key("versions/"), after: None };
+        let page = self.store.list_versions(&request).await?;
+        ensure!(page.next.is_none(), "four versions are more than a page");
+        ensure!(page.versions.iter().all(|version| version.key.starts_with(&request.prefix)), "{page:?}");
+        let now: Vec<_> = page.versions.iter().filter(|version| version.latest).collect();
+        ensure!(now.is_empty() || now.len() == 2, "{page:?}");
+        ensure!(now.iter().all(|version| !version.delete_marker && version.size == 6), "{now:?}");
+        request.after = Some(VersionMarker { key: self.key("versions/a"), version: None });
+        let rest = self.store.list_versions(&request).await?;
+        let expected: Vec<_> = page.versions.iter().filter(|v| v.key.ends_with('b')).cloned().collect();
+        ensure!(rest.versions == expected, "{rest:?} instead of {expected:?}");
         Ok(())
     }
 

@@ -26,7 +26,7 @@ pub use self::steps::{Frozen, Step, Steps, When};
 use super::keys;
 use super::{
     ErrorKind, GetObject, GetOptions, ListPage, ListRequest, ObjectMeta, ObjectStore, Part, PutOptions,
-    StoreError, UploadRef,
+    StoreError, UploadRef, VersionPage, VersionRequest,
 };
 
 /// A store with trouble.
@@ -140,6 +140,10 @@ impl ObjectStore for FaultyStore {
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage, StoreError> {
         self.read("list objects", &request.prefix, self.inner.list(request)).await
+    }
+
+    async fn list_versions(&self, request: &VersionRequest) -> Result<VersionPage, StoreError> {
+        self.read("list versions", &request.prefix, self.inner.list_versions(request)).await
     }
 
     async fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError> {

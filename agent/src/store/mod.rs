@@ -51,6 +51,14 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// One page of keys in lexicographic (byte) order.
     async fn list(&self, request: &ListRequest) -> Result<ListPage, StoreError>;
 
+    /// One page of the versions of objects, present and past, and of delete markers. A store that keeps no
+    /// versions answers an empty page; a bucket without versioning answers each object as it is. Version ids
+    /// are `None` where S3 says `null`.
+    async fn list_versions(&self, request: &VersionRequest) -> Result<VersionPage, StoreError> {
+        let VersionRequest { .. } = request;
+        Ok(VersionPage::default())
+    }
+
     /// What is known of an object without reading it; `None` when there is none.
     async fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError>;
 
@@ -130,6 +138,52 @@ pub struct ListedObject {
     pub size: u64,
     /// When it was written, in seconds since the Unix epoch.
     pub modified: i64,
+}
+
+/// Which versions to list.
+#[derive(Debug, Clone, Default)]
+pub struct VersionRequest {
+    /// Only keys that start with this.
+    pub prefix: String,
+    /// Only what comes after this: a key, or the marker of the page before.
+    pub after: Option<VersionMarker>,
+}
+
+/// A place in a listing of versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionMarker {
+    /// After this key.
+    pub key: String,
+    /// With a version: after that version of the key.
+    pub version: Option<String>,
+}
+
+/// One page of versions, at most 1,000.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VersionPage {
+    /// By key, then the newest first.
+    pub versions: Vec<ObjectVersion>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<VersionMarker>,
+}
+
+/// A version of an object, or a delete marker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectVersion {
+    /// The key below the bucket.
+    pub key: String,
+    /// Its id; `None` for what was written before versioning.
+    pub version: Option<String>,
+    /// The ETag, without quotes; empty for a delete marker.
+    pub etag: String,
+    /// The stored size in bytes; 0 for a delete marker.
+    pub size: u64,
+    /// When it was written, in seconds since the Unix epoch.
+    pub modified: i64,
+    /// Whether it is what stands under the key now.
+    pub latest: bool,
+    /// Whether it says that the object is deleted.
+    pub delete_marker: bool,
 }
 
 /// What a HEAD or a GET tells of an object.

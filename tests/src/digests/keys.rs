@@ -116,10 +116,15 @@ impl SigningKey {
         hex::encode(Md5::digest(&self.public))
     }
 
+    /// The published half in Base64, as `ListPublicKeys` has it.
+    pub fn published(&self) -> String {
+        STANDARD.encode(&self.public)
+    }
+
     fn listed(&self, from: i64) -> Value {
         let date = |seconds: i64| time::iso(seconds).replace('Z', "+00:00");
         json!({
-            "Value": STANDARD.encode(&self.public),
+            "Value": self.published(),
             "ValidityStartTime": date(from),
             "ValidityEndTime": date(from + 30 * DAY),
             "Fingerprint": self.fingerprint(),

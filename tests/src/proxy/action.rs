@@ -14,6 +14,8 @@ pub enum Service {
     Sts,
     /// Kinesis.
     Kinesis,
+    /// CloudTrail.
+    CloudTrail,
     /// Any other, or none.
     Other,
 }
@@ -135,6 +137,7 @@ impl Request {
             "s3" => Service::S3,
             "sts" => Service::Sts,
             "kinesis" => Service::Kinesis,
+            "cloudtrail" => Service::CloudTrail,
             _ => Service::Other,
         };
         let is_s3 = service == Service::S3;
@@ -191,6 +194,7 @@ fn operation(service: Service, head: &Head, key: &str, query: &str) -> String {
     let has = |name: &str| query.split('&').any(|part| part.split('=').next() == Some(name));
     let name = match (head.method.as_str(), key.is_empty()) {
         ("GET", true) if has("uploads") => "ListMultipartUploads",
+        ("GET", true) if has("versions") => "ListObjectVersions",
         ("GET", true) if has("list-type") => "ListObjectsV2",
         ("GET", false) if has("uploadId") => "ListParts",
         ("GET", false) => "GetObject",

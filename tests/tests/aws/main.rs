@@ -7,9 +7,11 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod cloudtrail;
 mod faults;
 mod kinesis;
 mod roles;
 mod secrets;
 mod store;
 mod support;
+mod versions;

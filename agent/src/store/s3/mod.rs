@@ -17,6 +17,7 @@ mod call;
 mod checksum;
 mod configured;
 mod read;
+mod versions;
 mod write;
 
 use std::fmt;
@@ -29,7 +30,7 @@ use bytes::Bytes;
 
 use super::{
     ErrorKind, GetObject, GetOptions, ListPage, ListRequest, ObjectMeta, ObjectStore, Part, PutOptions,
-    StoreError, UploadRef,
+    StoreError, UploadRef, VersionPage, VersionRequest,
 };
 use crate::aws::{Aws, BucketOwner, Identity};
 
@@ -180,6 +181,10 @@ impl ObjectStore for S3Store {
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage, StoreError> {
         read::list(self, request).await
+    }
+
+    async fn list_versions(&self, request: &VersionRequest) -> Result<VersionPage, StoreError> {
+        versions::list(self, request).await
     }
 
     async fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError> {

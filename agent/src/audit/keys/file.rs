@@ -1,4 +1,4 @@
-//! Saved public keys.
+//! Public keys from files.
 //!
 //! In: files with answers of `ListPublicKeys`, one per region (`REGION.json`) or one for all. Out: a filled
 //! key ring, and warnings. Failure: the file and the reason.
