@@ -15,7 +15,7 @@ PROFILE_FOLDER = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 TEST ?= --workspace --no-fail-fast
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-aws test lint deny bench bench-smoke memory emulators differential differential-smoke clean
+.PHONY: help build demo demo-aws test lint deny bench bench-smoke memory emulators parquet differential differential-smoke clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -66,6 +66,9 @@ demo-aws: emulators ## The demo over S3 and Kinesis of an emulator, with assumed
 	@CARGO='$(CARGO)' TARGET='$(TARGET)' sh scripts/demo-aws.sh
 
 # ---- against other programs
+
+parquet: ## Haul into a lake of Parquet files and read it with pyarrow and DuckDB, installed into .venv
+	@CARGO='$(CARGO)' TARGET='$(TARGET)' sh scripts/parquet.sh
 
 differential: ## Compare `verify --like-aws` with `aws cloudtrail validate-logs` on 300 tampered organizations
 	$(MAKE) -C tests/differential differential

@@ -51,6 +51,49 @@ async fn a_clean_run_equals_the_truth_and_a_second_adds_nothing() {
     assert_eq!(world.archive_keys().await, keys, "a rebuilt ledger knows everything");
 }
 
+/// A sink with several outputs per batch: each file of the lake is an upload of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_crash_ends_in_the_truth_of_a_lake_too() {
+    fn case() -> World {
+        let world = World::new(1);
+        world.object("one", "111122223333", "2026/11/20", "20261120T1005Z", "a", &["e1", "e2"]);
+        world.object("one", "444455556666", "2026/11/20", "20261120T1005Z", "b", &["f1", "f1!other"]);
+        world.object("two", "111122223333", "2026/11/20", "20261120T1010Z", "c", &["e2", "e3"]);
+        world
+    }
+    let lake = world::Options { lake: true, larger_batches: true, ..world::Options::default() };
+    let counting = Steps::new();
+    let world = case();
+    let clean = world.run(&counting, &lake).await;
+    assert_eq!(clean.end, RunEnd::Well, "{:?}", clean.errors);
+    world.check_truth().await;
+    world.check_lake("clean").await;
+    let total = counting.taken();
+    println!("{total} durable steps");
+    let mut seen = Recovered::default();
+    for step in 1..=total {
+        for when in [When::Before, When::After] {
+            let context = format!("step {step} {when:?}");
+            let world = case();
+            let steps = Steps::new();
+            steps.freeze_at(step, when);
+            world.run(&steps, &lake).await;
+            world.check_nothing_uncommitted(&context).await;
+            world.check_lake_uncommitted(&context).await;
+            if step % 3 == 0 {
+                world.lose_ledger();
+            }
+            let again = world.run(&Steps::new(), &lake).await;
+            assert_eq!(again.end, RunEnd::Well, "{context}: {:?}", again.errors);
+            world.check_truth().await;
+            world.check_journal(&context).await;
+            world.check_lake(&context).await;
+            seen.add(again.recovered);
+        }
+    }
+    assert!(seen.written > 0 && seen.finished > 0, "{seen:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_crash_ends_in_the_truth() {
     let counting = Steps::new();

@@ -6,12 +6,14 @@
 //!
 //! Who decides what is kept (duplicates, filters) is not known here. Failure: an [`EncodeError`].
 
+mod columns;
 mod output;
 mod rendered;
 
 use crate::decode::Chunk;
 use crate::encode::{EncodeError, FrameEncoder};
 
+pub use columns::ParquetOutput;
 pub use output::MillOutput;
 pub use rendered::{Rendered, RenderedOutput, Routed, route};
 

@@ -45,6 +45,17 @@ impl Layout {
         format!("{}quarantine/refused/{sink}/{partition}{batch}.ndjson", self.prefix)
     }
 
+    /// A file of a data lake, in the folder that its readers expect below the prefix. Files of one batch differ in
+    /// their number.
+    pub fn lake_file(&self, folder: &str, batch: BatchId, number: u32) -> String {
+        format!("{}{folder}{batch}.{number}.parquet", self.prefix)
+    }
+
+    /// Where the files of a data lake are: every unfinished upload of ours lies below it.
+    pub fn lake_folder(&self) -> String {
+        format!("{}ext/", self.prefix)
+    }
+
     /// Where batches upload to: every unfinished upload of ours lies below one of these.
     pub fn upload_folders(&self) -> [String; 3] {
         ["data/", "index/", "quarantine/"].map(|folder| format!("{}{folder}", self.prefix))
@@ -83,6 +94,9 @@ mod tests {
                         .any(|f| key.starts_with(f.as_str()) && f.ends_with(folder))
                 );
             }
+            let file = layout.lake_file("ext/source/region=r/", batch, 12);
+            assert_eq!(Layout::batch_of(&file), Some(batch));
+            assert!(file.starts_with(&layout.lake_folder()));
             assert_eq!(Layout::batch_of(&layout.entry(LaneId(3), 1)), None);
         }
     }

@@ -306,6 +306,7 @@ impl Job<'_> {
             account,
             bucket: source.bucket,
             key: source.name,
+            region: "",
             record_number: number,
             repeat_key: RepeatKey { account, id: &id, id_hash: identity.id, content: identity.content },
             verdict: "pending",

@@ -134,7 +134,7 @@ impl Rules<'_> {
             .sinks
             .iter()
             .filter_map(|sink| match &sink.target {
-                Target::Archive(archive) => Some((sink, archive.home)),
+                Target::Archive(archive) if !sink.is_parquet() => Some((sink, archive.home)),
                 _ => None,
             })
             .collect();

@@ -3,7 +3,6 @@
 //! `TRAILHAUL_BLESS=1 cargo test -p trailhaul config::` writes the messages under `config/invalid/` anew.
 
 use super::agent::IntegrityMode;
-use super::sinks::Encoding;
 
 /// Whether a feature is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +36,6 @@ pub(super) fn integrity(mode: IntegrityMode) -> Support {
 /// `required: false`.
 pub(super) fn optional_sinks() -> Support {
     No("every sink is required for now, and batches wait for it; remove required: false")
-}
-
-/// `encoding`.
-pub(super) fn encoding(encoding: Encoding) -> Support {
-    match encoding {
-        Encoding::Ndjson => Yes,
-        Encoding::Parquet => No("use encoding: ndjson"),
-    }
 }
 
 /// `findings: true`.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt};
-use trailhaul_core::model::{BatchEntry, BatchId, Books, ObjectRef, Output, Role, SinkBooks};
+use trailhaul_core::model::{
+    AccountId, BatchEntry, BatchId, Books, LogKey, ObjectRef, Output, Role, SinkBooks,
+};
 
 use super::fetch::{Fetched, Fetcher, Waiting};
 use super::index_file;
@@ -18,7 +20,7 @@ use super::mill::{Mill, MillError, Piece, SinkFrame, Step};
 use super::tally::Tally;
 use crate::archive::Layout;
 use crate::runtime::CpuPool;
-use crate::sinks::{Frame, Sink, SinkBatch, SinkError, UploadTarget, UploadWriter};
+use crate::sinks::{FilePart, Frame, Sink, SinkBatch, SinkError, UploadTarget, UploadWriter};
 use crate::store::{ObjectStore, Patience, ReadError};
 
 /// What a lane needs for its attempts.
@@ -38,9 +40,14 @@ pub struct Bench {
     pub patience: Patience,
     /// When a batch takes no further object.
     pub limits: BatchLimits,
+    /// Whether a batch reads the objects of one account and region together: a sink makes files of them.
+    pub grouped: bool,
     /// What the journal notes of each sink that does not get everything raw.
     pub settings: Arc<BTreeMap<String, String>>,
 }
+
+/// About what a file of a sink takes in the journal entry: names, upload id, hash.
+const FILE_ENTRY: usize = 800;
 
 /// When a batch takes no further object.
 #[derive(Debug, Clone, Copy)]
@@ -129,13 +136,14 @@ impl Bench {
         outputs: &mut Outputs,
     ) -> Result<Prepared, AttemptError> {
         let mut deferred = Vec::new();
+        let objects = if self.grouped { group_by_place(objects) } else { objects };
         let waiting = Waiting::new(objects);
         let mut fetched = Box::pin(self.fetcher.objects(&waiting));
         while let Some(next) = fetched.next().await {
             self.take(mill, next, &mut deferred, outputs).await?;
             self.take_ready(mill, &mut fetched, &mut deferred, outputs).await?;
             self.work(mill, outputs).await?;
-            if mill.as_ref().is_none_or(|mill| self.is_full(mill)) {
+            if mill.as_mut().is_none_or(|mill| self.is_full(mill)) {
                 break;
             }
         }
@@ -151,15 +159,17 @@ impl Bench {
         Ok(Prepared { entry, deferred, left })
     }
 
-    fn is_full(&self, mill: &Mill) -> bool {
+    fn is_full(&self, mill: &mut Mill) -> bool {
         /// No log compresses forty-fold: from so many bytes on such a batch is cut short, because the others of
         /// the lane wait for it. Its account is charged for them, and comes last.
         const BOMB: (u64, u64) = (128 << 20, 40);
         let inflated = mill.inflated();
+        let (files, is_full_of_files) = mill.files();
         inflated >= self.limits.inflated
             || (inflated >= BOMB.0 && inflated / BOMB.1 > mill.stored())
             || mill.window.tentative_ids() >= self.limits.ids
-            || mill.entry_bytes() >= self.limits.entry
+            || is_full_of_files
+            || mill.entry_bytes() + files as usize * FILE_ENTRY >= self.limits.entry
     }
 
     /// Takes a fetched object into the batch. A large one is worked on here, piece by piece.
@@ -347,6 +357,12 @@ impl Outputs {
     ) -> Result<Vec<(usize, Vec<u8>)>, AttemptError> {
         let mut refused = Vec::new();
         for (index, ((name, sink), made)) in self.sinks.iter_mut().zip(frames).enumerate() {
+            for piece in made.files {
+                let file = Some(FilePart { name: piece.file, last: piece.last });
+                let (bytes, keys) = (Bytes::from(piece.bytes), Vec::new());
+                let written = sink.write(Frame { bytes, records: piece.records, keys, file }).await;
+                written.map_err(|source| AttemptError::Sink { sink: name.clone(), source })?;
+            }
             if made.frame.records == 0 {
                 continue;
             }
@@ -354,6 +370,7 @@ impl Outputs {
                 bytes: Bytes::from(made.frame.bytes),
                 records: u64::from(made.frame.records),
                 keys: made.keys,
+                file: None,
             };
             let written = sink.write(frame).await;
             let left = written.map_err(|source| AttemptError::Sink { sink: name.clone(), source })?;
@@ -407,6 +424,21 @@ impl Outputs {
             sink.abort().await;
         }
     }
+}
+
+/// The objects of one account and region together, in the order in which the first of them came: files of a
+/// sink are ended when the next account or region comes.
+fn group_by_place(objects: Vec<ObjectRef>) -> Vec<ObjectRef> {
+    let mut places: BTreeMap<(AccountId, String), usize> = BTreeMap::new();
+    let mut ranked: Vec<(usize, ObjectRef)> = Vec::with_capacity(objects.len());
+    for object in objects {
+        let place = LogKey::parse(&object.key).map(|key| (key.account, key.region.to_owned()));
+        let next = places.len();
+        let rank = place.map_or(usize::MAX, |place| *places.entry(place).or_insert(next));
+        ranked.push((rank, object));
+    }
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, object)| object).collect()
 }
 
 fn count_lines(lines: &[u8]) -> u64 {

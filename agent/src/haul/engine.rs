@@ -35,7 +35,7 @@ use crate::config;
 use crate::ledger::{LaneState, Ledger, LedgerError, NewFinding};
 use crate::runtime::{Budget, Clock, CpuPool, OnError, OnStop, RetryPolicy, Tasks};
 use crate::sinks::kinesis::KinesisOptions;
-use crate::sinks::{ConsoleSink, KinesisSink, Naming, Sink, UploadSink};
+use crate::sinks::{ConsoleSink, KinesisSink, LakeSink, Naming, Sink, UploadSink};
 use crate::store::{Patience, StoreError};
 use crate::telemetry::FindingKind;
 
@@ -78,6 +78,15 @@ pub enum SinkTarget {
         prefix: String,
         /// Whether it is the home archive.
         home: bool,
+    },
+    /// A data lake of Parquet files.
+    Lake {
+        /// The store's URL.
+        url: String,
+        /// The prefix below it.
+        prefix: String,
+        /// What the names of its custom sources begin with.
+        source: String,
     },
     /// A folder of files: its store's URL.
     Folder(String),
@@ -259,6 +268,7 @@ impl Engine {
             layout,
             patience: Patience::brief(RetryPolicy::requests(), means.tasks.shutdown().aborting().clone()),
             limits: plans.batch,
+            grouped: lakes(plans) > 0,
             settings: Arc::new(settings(plans)),
         };
         let budget = Budget::new(plans.memory.working_sets);
@@ -356,6 +366,13 @@ async fn build_sinks(plans: &Plans, means: &Means) -> Result<Arc<[Arc<dyn Sink>]
                 naming: Naming::Archive(Layout::new(prefix)),
                 extension,
                 role: if *home { Role::Data } else { Role::Sink },
+                patience: patience.clone(),
+            }),
+            SinkTarget::Lake { url, prefix, source } => Arc::new(LakeSink {
+                name,
+                store: means.places.get(url).await?,
+                layout: Layout::new(prefix),
+                source: source.clone(),
                 patience: patience.clone(),
             }),
             SinkTarget::Folder(url) => Arc::new(UploadSink {
@@ -459,6 +476,7 @@ async fn drop_all_leftovers(
         let (url, folders) = match &sink.target {
             SinkTarget::Archive { home: true, .. } | SinkTarget::Console | SinkTarget::Kinesis(_) => continue,
             SinkTarget::Archive { url, prefix, .. } => (url, Layout::new(prefix).upload_folders().to_vec()),
+            SinkTarget::Lake { url, prefix, .. } => (url, vec![Layout::new(prefix).lake_folder()]),
             SinkTarget::Folder(url) => (url, vec![String::new()]),
         };
         let store = means.places.get(url).await?;
@@ -475,7 +493,7 @@ fn new_toolbox(plans: &Plans, genesis: &Genesis) -> Result<Toolbox, StartError> 
     let fit = plans.memory.working_sets / plans.memory.working_set.max(1);
     let mut sets = Vec::new();
     for _ in 0..fit.clamp(1, u64::from(genesis.lanes)) {
-        let outputs = plans.sinks.iter().map(|sink| keyed_output(sink, genesis));
+        let outputs = plans.sinks.iter().map(|sink| keyed_output(plans, sink, genesis));
         sets.push(Tools::new(outputs.collect::<Result<_, _>>()?));
     }
     Ok(Toolbox::new(sets))
@@ -494,7 +512,11 @@ fn new_mill(plans: &Plans, means: &Means, genesis: &Genesis, lane: LaneId) -> Mi
 }
 
 /// The mill's end of a sink, and by what its records are keyed.
-fn keyed_output(sink: &SinkPlan, genesis: &Genesis) -> Result<(MillOutput, Option<KeyBy>), StartError> {
+fn keyed_output(
+    plans: &Plans,
+    sink: &SinkPlan,
+    genesis: &Genesis,
+) -> Result<(MillOutput, Option<KeyBy>), StartError> {
     let key_by = match &sink.target {
         SinkTarget::Kinesis(stream) if stream.partition_key == config::PartitionKey::Account => {
             Some(KeyBy::Account)
@@ -502,12 +524,12 @@ fn keyed_output(sink: &SinkPlan, genesis: &Genesis) -> Result<(MillOutput, Optio
         SinkTarget::Kinesis(_) => Some(KeyBy::Event),
         _ => None,
     };
-    let made = output(sink, genesis)?;
+    let made = output(plans, sink, genesis)?;
     Ok((if key_by.is_some() { made.telling_places() } else { made }, key_by))
 }
 
 /// The mill's end of a sink.
-fn output(sink: &SinkPlan, genesis: &Genesis) -> Result<MillOutput, StartError> {
+fn output(plans: &Plans, sink: &SinkPlan, genesis: &Genesis) -> Result<MillOutput, StartError> {
     let refuse = |key, reason: String| StartError::Sink { sink: sink.name.clone(), key, reason };
     let encoder = FrameEncoder::new(sink.compression).map_err(MillError::from)?;
     let filter = sink.filter.as_deref().map(Filter::compile).transpose();
@@ -518,8 +540,24 @@ fn output(sink: &SinkPlan, genesis: &Genesis) -> Result<MillOutput, StartError> 
     for rule in &sink.redact {
         redaction.rule(rule).map_err(|error| refuse("redact", error.to_string()))?;
     }
-    MillOutput::new(encoder, sink.format, filter, redaction)
-        .map_err(|error| refuse("redact", error.to_string()))
+    let made = match &sink.target {
+        SinkTarget::Lake { .. } => {
+            let allowed = LAKE_FILES / lakes(plans).max(1);
+            MillOutput::parquet(sink.format, filter, redaction, allowed)
+        }
+        _ => MillOutput::new(encoder, sink.format, filter, redaction),
+    };
+    made.map_err(|error| refuse("redact", error.to_string()))
+}
+
+/// Parquet files of a batch, over all sinks: their names fill a tenth of the journal entry, and the
+/// descriptions at their ends some 10 MiB.
+const LAKE_FILES: u32 = 512;
+
+/// How many sinks write Parquet files.
+fn lakes(plans: &Plans) -> u32 {
+    let lakes = plans.sinks.iter().filter(|sink| matches!(sink.target, SinkTarget::Lake { .. }));
+    u32::try_from(lakes.count()).unwrap_or(u32::MAX)
 }
 
 /// What the journal notes of the sinks that do not get everything raw.
@@ -530,6 +568,9 @@ fn settings(plans: &Plans) -> BTreeMap<String, String> {
             continue;
         }
         let mut text = format!("format {}", sink.format);
+        if matches!(sink.target, SinkTarget::Lake { .. }) {
+            text.push_str(" as parquet");
+        }
         if let Some(filter) = &sink.filter {
             text.push_str(&format!("; filter {filter}"));
         }

@@ -10,6 +10,8 @@
 //! A lane takes its whole working set as one permit before it begins a batch and waits for nothing else that
 //! is bounded while it holds it, so that lanes never wait for each other in a circle.
 
+use trailhaul_core::encode::parquet::OPEN;
+
 use super::engine::MemoryPlan;
 use super::fetch::FETCH_MEMORY;
 
@@ -36,6 +38,10 @@ const TENTATIVE: u64 = 6 * MIB;
 /// A sink's frame, the buffers that it is made in, and the compressor's tables.
 const SINK: u64 = 7 * MIB;
 
+/// For a sink in Parquet besides: the lines that wait, their columns while a row group is made, the encoder's
+/// pages, and the files that are ended at once.
+const LAKE: u64 = 24 * MIB;
+
 /// What the memory is needed for.
 #[derive(Debug, Clone, Copy)]
 pub struct MemoryNeeds {
@@ -47,13 +53,23 @@ pub struct MemoryNeeds {
     pub record: u64,
     /// The table of accounts, in bytes.
     pub accounts: u64,
+    /// Of the sinks, those that write Parquet files.
+    pub lakes: u64,
 }
 
 impl MemoryNeeds {
     /// One lane's working set, in bytes.
     pub fn working_set(&self) -> u64 {
-        let outputs = self.sinks + 2;
-        CHUNK + TENTATIVE + FETCH_MEMORY as u64 + self.record + self.sinks * SINK + outputs * self.part
+        // Of a lake, each unfinished file has a part, and those that are ended share one.
+        let outputs = self.sinks + 2 + self.lakes * OPEN as u64;
+        let lakes = self.lakes * LAKE;
+        lakes
+            + CHUNK
+            + TENTATIVE
+            + FETCH_MEMORY as u64
+            + self.record
+            + self.sinks * SINK
+            + outputs * self.part
     }
 
     /// The least `limits.memory` that works, in bytes.
@@ -85,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_parts_never_exceed_the_whole() {
-        let needs = MemoryNeeds { sinks: 2, part: 5 * MIB, record: 4 * MIB, accounts: 1_000 };
+        let needs = MemoryNeeds { sinks: 2, part: 5 * MIB, record: 4 * MIB, accounts: 1_000, lakes: 1 };
         assert!(needs.share(needs.least() - 1, 16).is_none());
         for total in [needs.least(), 64 * MIB, 256 * MIB, 16 << 30] {
             let Some((plan, ledger)) = needs.share(total, 16) else { continue };
@@ -96,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_folder_with_one_sink_fits_64_mib() {
-        let needs = MemoryNeeds { sinks: 1, part: MIB / 4, record: 4 * MIB, accounts: 0 };
+        let needs = MemoryNeeds { sinks: 1, part: MIB / 4, record: 4 * MIB, accounts: 0, lakes: 0 };
         assert!(needs.least() <= 64 * MIB, "{}", needs.least());
     }
 }

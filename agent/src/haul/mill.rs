@@ -18,6 +18,7 @@ use trailhaul_core::dedup::{
     SegmentKey, Window,
 };
 use trailhaul_core::encode::EncodeError;
+use trailhaul_core::encode::parquet::FilePiece;
 use trailhaul_core::mill::{Kept, OutputFrame};
 use trailhaul_core::model::{AccountId, BatchId, LaneId, ObjectRef, SinkBooks};
 use trailhaul_core::normalize::{AccountInfo, Context, RepeatKey};
@@ -74,6 +75,8 @@ pub struct SinkFrame {
     pub keys: Vec<String>,
     /// For such a sink: the object and the number of each record.
     pub origins: Vec<(u32, u32)>,
+    /// For a sink in Parquet: pieces of its files. The frame is empty then.
+    pub files: Vec<FilePiece>,
 }
 
 /// What a sink's records are partitioned by.
@@ -171,6 +174,7 @@ impl Mill {
     /// Starts a batch at this moment (Unix seconds).
     pub fn begin(&mut self, id: BatchId, now: i64) -> Result<(), MillError> {
         self.tools.chunk.clear();
+        self.tools.sinks.iter_mut().for_each(|(sink, _)| sink.begin());
         self.batch = Some(Running {
             id,
             now,
@@ -288,7 +292,18 @@ impl Mill {
     pub fn drain(&mut self) -> Result<Step, MillError> {
         let mut step = Step::default();
         self.flush(&mut step)?;
+        step.frames.resize_with(self.tools.sinks.len(), SinkFrame::default);
+        for ((sink, _), frame) in self.tools.sinks.iter_mut().zip(&mut step.frames) {
+            frame.files.extend(sink.finish()?);
+        }
         Ok(step)
+    }
+
+    /// Files that the batch makes so far, over all sinks, and whether it should take no further object because
+    /// of them.
+    pub fn files(&mut self) -> (u32, bool) {
+        let files = self.tools.sinks.iter_mut().map(|(sink, _)| sink.files());
+        files.fold((0, false), |(sum, full), (count, is_full)| (sum + count, full | is_full))
     }
 
     /// Ends the batch: the tallies of its objects, in order, and what each sink left out. The window keeps its
@@ -404,7 +419,8 @@ impl Mill {
                 }
                 step.refused.push((index, lines));
             }
-            let mut frame = SinkFrame { frame: rendered.frame, ..SinkFrame::default() };
+            let mut frame =
+                SinkFrame { frame: rendered.frame, files: rendered.files, ..SinkFrame::default() };
             if let Some(key_by) = key_by {
                 for place in rendered.places {
                     let Some(record) = chunk.records().get(place as usize) else { continue };
@@ -437,6 +453,7 @@ fn context<'a>(
         account,
         bucket: tally.map_or("", |tally| tally.entry.object.bucket.as_ref()),
         key: tally.map_or("", |tally| tally.entry.object.key.as_str()),
+        region: tally.map_or("", |tally| tally.region.as_str()),
         record_number: span.number,
         repeat_key: RepeatKey {
             account,

@@ -61,7 +61,7 @@ fn in_mib(bytes: u64) -> String {
 pub(super) fn check_apart(config: &Config) -> Result<(), PlanError> {
     for sink in &config.sinks {
         let (url, prefix) = match sink_plan(config, sink).target {
-            SinkTarget::Archive { url, prefix, .. } => (url, prefix),
+            SinkTarget::Archive { url, prefix, .. } | SinkTarget::Lake { url, prefix, .. } => (url, prefix),
             SinkTarget::Folder(url) => (url, String::new()),
             SinkTarget::Console | SinkTarget::Kinesis(_) => continue,
         };
@@ -155,6 +155,7 @@ pub fn memory_needs(config: &Config) -> MemoryNeeds {
         part: part as u64,
         record: config.limits.record_size,
         accounts: config.enrichment.memory(),
+        lakes: config.sinks.iter().filter(|sink| sink.is_parquet()).count() as u64,
     }
 }
 
@@ -214,6 +215,15 @@ fn sink_plan(config: &Config, sink: &config::Sink) -> SinkPlan {
         config::Compression::None => Compression::None,
     };
     let (compression, target) = match &sink.target {
+        Target::Archive(archive) if archive.encoding == config::Encoding::Parquet => (
+            // Pages are compressed within the files.
+            Compression::None,
+            SinkTarget::Lake {
+                url: archive.place.bucket().to_string(),
+                prefix: archive.place.prefix().trim_matches('/').to_owned(),
+                source: archive.source.clone(),
+            },
+        ),
         Target::Archive(archive) => (
             compress(archive.compression),
             SinkTarget::Archive {
@@ -250,7 +260,9 @@ impl FolderOpener {
         let mut ours = BTreeSet::from([home(config).url]);
         for sink in &config.sinks {
             match sink_plan(config, sink).target {
-                SinkTarget::Archive { url, .. } | SinkTarget::Folder(url) => ours.insert(url),
+                SinkTarget::Archive { url, .. } | SinkTarget::Lake { url, .. } | SinkTarget::Folder(url) => {
+                    ours.insert(url)
+                }
                 SinkTarget::Console | SinkTarget::Kinesis(_) => false,
             };
         }

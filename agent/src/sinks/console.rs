@@ -56,17 +56,17 @@ impl SinkBatch for ConsoleBatch {
         }
     }
 
-    async fn prepare(&mut self) -> Result<Option<Output>, SinkError> {
+    async fn prepare(&mut self) -> Result<Vec<Output>, SinkError> {
         if self.records == 0 {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        Ok(Some(Output {
+        Ok(vec![Output {
             role: Role::Sink,
             sink: self.sink.clone(),
             place: Place::Acknowledged { target: "stdout".to_owned() },
             records: self.records,
             size: self.size,
-        }))
+        }])
     }
 
     async fn abort(&mut self) {}

@@ -8,17 +8,20 @@
 mod console;
 pub mod kinesis;
 mod kinesis_sink;
+mod lake;
 mod place;
 mod upload;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use trailhaul_core::encode::parquet::FileName;
 use trailhaul_core::model::{BatchId, Output};
 
 use crate::store::StoreError;
 
 pub use console::ConsoleSink;
 pub use kinesis_sink::KinesisSink;
+pub use lake::LakeSink;
 pub use place::{Naming, UploadSink};
 pub use upload::{UploadTarget, UploadWriter};
 
@@ -49,6 +52,17 @@ pub struct Frame {
     pub records: u64,
     /// For sinks that send records one by one ([`Sink::wants_keys`]): the partition key of each, in order.
     pub keys: Vec<String>,
+    /// For sinks that write several files of a batch: which one these bytes belong to.
+    pub file: Option<FilePart>,
+}
+
+/// Which file some bytes belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePart {
+    /// The file.
+    pub name: FileName,
+    /// Whether it ends with these bytes.
+    pub last: bool,
 }
 
 /// A record that a sink can never take.
@@ -66,8 +80,8 @@ pub trait SinkBatch: Send {
     /// Takes a frame. Returns when the sink has room for the next, with the records that it can never take.
     async fn write(&mut self, frame: Frame) -> Result<Vec<RefusedRecord>, SinkError>;
 
-    /// Makes everything durable. `None` when nothing was written.
-    async fn prepare(&mut self) -> Result<Option<Output>, SinkError>;
+    /// Makes everything durable: the outputs for the journal. None when nothing was written.
+    async fn prepare(&mut self) -> Result<Vec<Output>, SinkError>;
 
     /// Gives up the batch; what was uploaded is dropped as far as the store can be reached (recovery drops
     /// the rest).

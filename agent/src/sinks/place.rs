@@ -65,8 +65,8 @@ impl SinkBatch for UploadWriter {
         Ok(Vec::new())
     }
 
-    async fn prepare(&mut self) -> Result<Option<Output>, SinkError> {
-        Self::prepare(self).await
+    async fn prepare(&mut self) -> Result<Vec<Output>, SinkError> {
+        Ok(Self::prepare(self).await?.into_iter().collect())
     }
 
     async fn abort(&mut self) {

@@ -59,6 +59,11 @@ impl UploadWriter {
         Ok(())
     }
 
+    /// Bytes that wait for their part.
+    pub fn waiting(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Uploads the rest and seals the upload; `None` when nothing was written.
     pub async fn prepare(&mut self) -> Result<Option<Output>, SinkError> {
         if !self.buffer.is_empty() {

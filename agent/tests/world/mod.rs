@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+mod lake;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -50,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) other_compression: bool,
     /// Batches of seven objects instead of two.
     pub(crate) larger_batches: bool,
+    /// A data lake of Parquet files beside the archive.
+    pub(crate) lake: bool,
     /// Waits for stores without end, as a continuous run does.
     pub(crate) patient: bool,
 }
@@ -82,7 +86,7 @@ impl StoreOpener for Opener {
 
 impl World {
     pub(crate) fn new(lanes: u16) -> Self {
-        let names = ["one", "two", "archive", "elsewhere"];
+        let names = ["one", "two", "archive", "elsewhere", "lake"];
         let stores =
             names.iter().map(|name| ((*name).to_owned(), Arc::new(MemoryStore::new(name)))).collect();
         Self {
@@ -131,7 +135,7 @@ impl World {
 
     /// All stores are well again.
     pub(crate) fn heal(&self) {
-        for store in ["one", "two", "archive", "elsewhere"] {
+        for store in ["one", "two", "archive", "elsewhere", "lake"] {
             self.set(store, &Faults::default());
         }
     }
@@ -313,7 +317,8 @@ impl World {
     fn plans(&self, options: &Options) -> Plans {
         let url = self.stores[if options.other_archive { "elsewhere" } else { "archive" }].url().to_owned();
         let compression = if options.other_compression { Compression::Gzip(1) } else { Compression::Zstd };
-        Plans {
+        let lake = options.lake.then(|| lake::plan(self.stores["lake"].url()));
+        let mut plans = Plans {
             home: HomePlan { url: url.clone(), prefix: "trails".into(), lanes: self.lanes },
             sinks: vec![SinkPlan {
                 name: "archive".into(),
@@ -341,7 +346,9 @@ impl World {
             take_lanes: options.take_lanes,
             patient: options.patient,
             host: "test".into(),
-        }
+        };
+        plans.sinks.extend(lake);
+        plans
     }
 
     /// The ledger's file is gone; the agent's identity is still there.
@@ -477,7 +484,11 @@ impl World {
     }
 
     async fn read(&self, key: &str) -> Vec<u8> {
-        let mut object = self.stores["archive"].get(key, GetOptions::default()).await.unwrap();
+        self.read_of("archive", key).await
+    }
+
+    async fn read_of(&self, store: &str, key: &str) -> Vec<u8> {
+        let mut object = self.stores[store].get(key, GetOptions::default()).await.unwrap();
         let mut bytes = Vec::new();
         while let Some(piece) = object.body.next().await.unwrap() {
             bytes.extend_from_slice(&piece);

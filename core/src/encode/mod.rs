@@ -1,4 +1,4 @@
-//! From records to the bytes of an output: NDJSON frames and their compression.
+//! From records to the bytes of an output: NDJSON frames and their compression, and Parquet ([`parquet`]).
 //!
 //! In: lines of NDJSON. Out: one self-contained compressed frame per call: a zstd frame, a gzip member, or the
 //! bytes themselves. Invariant: frames concatenate, so that an output is the frames of its chunks one after
@@ -8,7 +8,6 @@
 //! Failure: an [`EncodeError`], which only a lack of memory or a broken library can cause.
 
 mod gzip;
-#[cfg(feature = "parquet")]
 pub mod parquet;
 
 use gzip::GzipMember;
@@ -51,6 +50,9 @@ pub enum EncodeError {
         #[source]
         source: std::io::Error,
     },
+    /// A Parquet file could not be written.
+    #[error(transparent)]
+    Parquet(#[from] parquet::ParquetError),
     /// The deflate library refused.
     #[error("gzip could not compress a member of {bytes} bytes")]
     Gzip {

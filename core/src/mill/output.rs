@@ -5,12 +5,13 @@
 //! parses a record.
 
 use crate::decode::{Chunk, RecordSpan};
+use crate::encode::parquet::FilePiece;
 use crate::encode::{EncodeError, FrameEncoder};
 use crate::model::json::Parser;
 use crate::normalize::{Context, Format, Redaction, RedactionError, Renderer};
 use crate::route::Filter;
 
-use super::{Kept, RawOutput, Rendered, RenderedOutput, route};
+use super::{Kept, ParquetOutput, RawOutput, Rendered, RenderedOutput, route};
 
 /// An output's frames, and whether it tells which records they hold.
 pub struct MillOutput {
@@ -25,6 +26,8 @@ enum Kind {
     Filtered(RawOutput, Box<Filter>, Box<Parser>),
     /// Another format.
     Rendered(Box<RenderedOutput>),
+    /// OCSF in columns.
+    Parquet(Box<ParquetOutput>),
 }
 
 impl MillOutput {
@@ -47,6 +50,48 @@ impl MillOutput {
             (_, filter) => Kind::Rendered(Box::new(RenderedOutput::new(encoder, renderer, filter))),
         };
         Ok(Self { kind, tells_places: false })
+    }
+
+    /// An output in Parquet, with about `allowed` files per batch at most. The format is one of OCSF; a record in
+    /// another is refused.
+    ///
+    /// # Errors
+    /// As for [`MillOutput::new`].
+    pub fn parquet(
+        format: Format,
+        filter: Option<Filter>,
+        redaction: Redaction,
+        allowed: u32,
+    ) -> Result<Self, RedactionError> {
+        let renderer = Renderer::new(format, redaction)?;
+        let output = ParquetOutput::new(renderer, filter, allowed);
+        Ok(Self { kind: Kind::Parquet(Box::new(output)), tells_places: false })
+    }
+
+    /// A batch begins: nothing of another is left.
+    pub fn begin(&mut self) {
+        if let Kind::Parquet(output) = &mut self.kind {
+            output.files().reset();
+        }
+    }
+
+    /// The batch ends: what is left of its files.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn finish(&mut self) -> Result<Vec<FilePiece>, EncodeError> {
+        match &mut self.kind {
+            Kind::Parquet(output) => output.finish(),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Files of the batch so far, and whether it should take no further object because of them.
+    pub fn files(&mut self) -> (u32, bool) {
+        match &mut self.kind {
+            Kind::Parquet(output) => (output.files().count(), output.files().is_full()),
+            _ => (0, false),
+        }
     }
 
     /// The same, telling which records each frame holds ([`Rendered::places`]): for sinks that send records one
@@ -89,9 +134,11 @@ impl MillOutput {
                     filtered: routed.filtered,
                     refused: routed.refused,
                     places: places(&wanted),
+                    files: Vec::new(),
                 })
             }
             Kind::Rendered(output) => output.frame(chunk, kept, context),
+            Kind::Parquet(output) => output.frame(chunk, kept, context),
         }
     }
 }

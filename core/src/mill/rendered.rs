@@ -6,6 +6,7 @@
 //! filtered + refused. A record is parsed once, for filter and format together. Failure: an [`EncodeError`].
 
 use crate::decode::{Chunk, RecordSpan};
+use crate::encode::parquet::FilePiece;
 use crate::encode::{EncodeError, FrameEncoder};
 use crate::model::json::Parser;
 use crate::normalize::{Context, Refusal, Renderer};
@@ -48,6 +49,8 @@ pub struct Rendered {
     pub filtered: u32,
     /// Records that cannot be rendered, by their place in the chunk.
     pub refused: Vec<(u32, Refusal)>,
+    /// Pieces of Parquet files; the frame is empty then.
+    pub files: Vec<FilePiece>,
     /// The records of the frame, by their place in the chunk, in order; only where they are asked for.
     pub places: Vec<u32>,
 }
@@ -161,6 +164,7 @@ mod tests {
             account,
             bucket: "s3://b",
             key: "k",
+            region: "us-east-2",
             record_number: span.number,
             repeat_key: RepeatKey { account, id: "x", id_hash: 0, content: 0 },
             verdict: "pending",

@@ -113,6 +113,8 @@ pub struct Context<'a> {
     pub bucket: &'a str,
     /// The source object's key.
     pub key: &'a str,
+    /// The region of the source object's folder.
+    pub region: &'a str,
     /// The record's number within its object, from 0.
     pub record_number: u32,
     /// With which a consumer drops a repeat without dropping a conflict.

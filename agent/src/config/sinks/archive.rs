@@ -25,6 +25,8 @@ pub struct Archive {
     pub compression: Compression,
     /// How records are packed.
     pub encoding: Encoding,
+    /// Of Parquet: what the names of the custom sources begin with.
+    pub source: String,
     /// What the path of a data object tells besides the day, in this order.
     pub partition: Vec<PartitionBy>,
     /// The number of lanes, fixed when the archive is created.
@@ -126,6 +128,12 @@ pub(in crate::config) const KEYS: &[Key] = sink_keys![
         "How data objects are compressed."
     ),
     Key::with_default("encoding", Kind::Choice(Encoding::NAMES), "ndjson", "How records are packed."),
+    Key::with_default(
+        "source",
+        Kind::Text(Form::Any),
+        "trailhaul",
+        "Of Parquet: what the names of the custom sources of Security Lake begin with, such as trailhaul-api.",
+    ),
     Key::optional(
         "partition",
         Kind::List(&Kind::Choice(PartitionBy::NAMES)),
@@ -174,6 +182,10 @@ pub(super) fn build(s: &Section<'_>) -> Option<Archive> {
     let home = if s.item("home").is_some() { s.flag("home") } else { Some(false) };
     let compression = s.choice::<Compression>("compression");
     let encoding = s.choice::<Encoding>("encoding");
+    let source = s.read("source", source);
+    if let Some(encoding) = encoding {
+        check_encoding(s, encoding);
+    }
     let partition = s.scalars("partition", choice::<PartitionBy>);
     let lanes = s.count("lanes").and_then(|lanes| u16::try_from(lanes).ok());
     let originals = s.flag("originals");
@@ -192,7 +204,6 @@ pub(super) fn build(s: &Section<'_>) -> Option<Archive> {
     if let Some(place) = &bucket {
         check_place(s, place);
     }
-    s.needs("encoding", encoding.map_or(support::Support::Yes, support::encoding));
     if originals == Some(true) {
         s.needs("originals", support::originals());
     }
@@ -209,6 +220,7 @@ pub(super) fn build(s: &Section<'_>) -> Option<Archive> {
         home: home?,
         compression: compression?,
         encoding: encoding?,
+        source: source?,
         partition: partition?,
         lanes: lanes?,
         originals: originals?,
@@ -219,6 +231,34 @@ pub(super) fn build(s: &Section<'_>) -> Option<Archive> {
         owner: owner?,
         role: role?,
     })
+}
+
+/// Parquet has a layout of its own, of several files per batch, so nothing can hang on one of them.
+fn check_encoding(s: &Section<'_>, encoding: Encoding) {
+    if encoding != Encoding::Parquet {
+        if s.item("source").is_some() {
+            s.problem("source", "means something for encoding: parquet alone; remove it");
+        }
+        return;
+    }
+    if s.item("home").is_some() {
+        let message = "a home archive keeps one object per batch; write parquet to an archive beside it";
+        s.problem("home", message);
+    }
+    for key in ["compression", "partition", "lanes", "originals"] {
+        if s.item(key).is_some() {
+            s.problem(key, "means nothing for encoding: parquet, which has a layout of its own; remove it");
+        }
+    }
+}
+
+/// Part of a name of a custom source (Security Lake API, sourceName: `[\w\-_:.]`, 64 characters in all).
+fn source(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !text.is_empty() && text.len() <= 50 && text.chars().all(good) {
+        return Ok(text.to_owned());
+    }
+    Err("expected 1 to 50 letters, digits or -_.".into())
 }
 
 /// What the kind of store can and cannot do.

@@ -86,6 +86,13 @@ pub enum Target {
     Kinesis(Kinesis),
 }
 
+impl Sink {
+    /// Whether it writes Parquet files.
+    pub fn is_parquet(&self) -> bool {
+        matches!(&self.target, Target::Archive(archive) if archive.encoding == Encoding::Parquet)
+    }
+}
+
 impl Format {
     /// The format as the mill knows it.
     pub fn format(self) -> normalize::Format {
@@ -223,7 +230,7 @@ pub(super) fn build(root: &Section<'_>) -> Vec<Sink> {
 /// The only archive is home without saying so.
 fn settle_home(sinks: &mut [Sink], root: &Section<'_>) {
     let mut archives = sinks.iter_mut().filter_map(|sink| match &mut sink.target {
-        Target::Archive(archive) => Some((&sink.name, archive)),
+        Target::Archive(archive) if archive.encoding != Encoding::Parquet => Some((&sink.name, archive)),
         _ => None,
     });
     let (Some((name, only)), None) = (archives.next(), archives.next()) else { return };
@@ -264,10 +271,11 @@ fn sink(name: Option<SinkName>, item: &Item<'_>, root: &Section<'_>) -> Option<S
         s.needs("findings", support::findings_in_sinks());
     }
     let target = target(&s);
-    if let (Some(Format::Raw | Format::RawMeta), Some(Target::Archive(archive))) = (format, &target)
+    if let (Some(Format::Raw | Format::RawMeta | Format::Ecs), Some(Target::Archive(archive))) =
+        (format, &target)
         && archive.encoding == Encoding::Parquet
     {
-        s.problem("encoding", "parquet has columns and raw has none; choose another format");
+        s.problem("encoding", "parquet has columns for OCSF; choose ocsf-1.5, ocsf-1.1 or ocsf-1.8");
     }
     if let (Some(Format::Raw), Some(true)) = (format, redact.as_ref().map(|r| !r.is_empty())) {
         s.problem("redact", "raw keeps the very bytes; choose another format to redact fields");

@@ -10,6 +10,7 @@
 //! [`MAX_ROWS`] and [`MAX_BUFFERED`], whatever the input; a line that does not fit the schema is a
 //! [`ParquetError`] and leaves the file as it was.
 
+mod files;
 mod schema;
 mod shred;
 
@@ -18,19 +19,21 @@ use std::sync::Arc;
 
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError as FileError;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 
+use crate::model::AccountId;
 use crate::model::json::{ParseError, Parser, Record};
-use crate::model::{AccountId, Stamp};
+
+pub use files::{FileName, FilePiece, OPEN, ParquetFiles, Whereabouts};
 
 use schema::{CLASSES, Field};
-use shred::{Column, Shredder};
+use shred::Shredder;
 
 /// Rows of a row group, at most.
 pub const MAX_ROWS: usize = 64 * 1024;
 /// Bytes of values that wait for their row group to be written, at most, and one line more.
-pub const MAX_BUFFERED: usize = 32 << 20;
+pub const MAX_BUFFERED: usize = 8 << 20;
 
 /// Why a line is not taken, or a file not written.
 #[derive(Debug, thiserror::Error)]
@@ -61,11 +64,18 @@ pub fn class_of(event: Record<'_>) -> Option<u32> {
     CLASSES.iter().any(|(uid, _)| *uid == class).then_some(class)
 }
 
-/// The folder that Security Lake expects the objects of a custom source in, below the bucket.
-pub fn security_lake_prefix(source: &str, region: &str, account: AccountId, stamp: Stamp) -> String {
-    let day = stamp.day();
-    let (year, month, day) = (day.year(), day.month(), day.day());
-    format!("ext/{source}/region={region}/accountId={account}/eventDay={year:04}{month:02}{day:02}/")
+/// The folder that Security Lake expects the objects of a custom source in, below the bucket. `day` is
+/// YYYYMMDD. Each class is a custom source of its own: `SOURCE-api`, `SOURCE-account`, `SOURCE-auth`,
+/// `SOURCE-finding`, `SOURCE-base`.
+pub fn security_lake_folder(source: &str, class: u32, region: &str, account: AccountId, day: u32) -> String {
+    let kind = match class {
+        6003 => "api",
+        3001 => "account",
+        3002 => "auth",
+        2004 => "finding",
+        _ => "base",
+    };
+    format!("ext/{source}-{kind}/region={region}/accountId={account}/eventDay={day:08}/")
 }
 
 /// A Parquet file that is being written.
@@ -85,6 +95,9 @@ impl<W: Write + Send> ParquetFile<W> {
         let (_, fields) = known.ok_or(ParquetError::Class { expected: class, found: None })?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_offset_index_disabled(true)
+            .set_dictionary_page_size_limit(256 * 1024)
             .set_created_by("trailhaul".to_owned())
             .build();
         let root = Arc::new(schema::message(fields)?);
@@ -101,6 +114,18 @@ impl<W: Write + Send> ParquetFile<W> {
         }
         self.shredder.row(self.fields, event.root())?;
         self.rows += 1;
+        self.write_when_full()
+    }
+
+    /// Adds one line that was looked at before: of the file's class, with a column for everything.
+    fn push_checked(&mut self, line: &[u8]) -> Result<(), ParquetError> {
+        let event = self.parser.parse(line)?;
+        self.shredder.checked_row(self.fields, event.root());
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn write_when_full(&mut self) -> Result<(), ParquetError> {
         if self.rows >= MAX_ROWS || self.shredder.buffered() >= MAX_BUFFERED {
             self.write_group()?;
         }
@@ -124,7 +149,8 @@ impl<W: Write + Send> ParquetFile<W> {
         }
         group.close()?;
         self.rows = 0;
-        self.shredder.columns().iter_mut().for_each(Column::clear);
+        // Files are many and row groups seldom: nothing is kept for the next.
+        self.shredder = Shredder::new(self.fields);
         Ok(())
     }
 }

@@ -4,6 +4,8 @@
 //! level at which repeated parent a value begins anew (Parquet format, "Nested Encoding"). Every attribute of
 //! the schema is optional, so each adds one level; a list or map adds one more for its repeated group.
 
+use bytes::Bytes;
+use parquet::column::writer::ColumnWriterImpl;
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, Int32Type, Int64Type};
 use parquet::errors::Result;
 use parquet::file::writer::SerializedColumnWriter;
@@ -13,17 +15,29 @@ use crate::model::json::{Kind, Value, unescape_lossy};
 use super::ParquetError;
 use super::schema::{Field, Shape};
 
+/// Levels that are handed to the file writer at once, about: the views of so many strings are made at a time.
+const WINDOW: usize = 4_096;
+
 /// What a column holds for the row group at hand.
 #[derive(Debug)]
 pub(super) struct Column {
     values: Values,
     definitions: Vec<i16>,
     repetitions: Vec<i16>,
+    /// The definition level of a value that is there.
+    there: i16,
+}
+
+/// Strings, one behind the other.
+#[derive(Debug, Default)]
+struct Texts {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
 }
 
 #[derive(Debug)]
 enum Values {
-    Text(Vec<ByteArray>),
+    Text(Texts),
     Integer(Vec<i32>),
     Long(Vec<i64>),
     Boolean(Vec<bool>),
@@ -31,7 +45,7 @@ enum Values {
 
 impl Column {
     fn new(values: Values) -> Self {
-        Self { values, definitions: Vec::new(), repetitions: Vec::new() }
+        Self { values, definitions: Vec::new(), repetitions: Vec::new(), there: i16::MAX }
     }
 
     fn level(&mut self, definition: i16, repetition: i16) {
@@ -39,13 +53,15 @@ impl Column {
         self.repetitions.push(repetition);
     }
 
-    /// Writes the column into a row group.
-    pub(super) fn write(&self, writer: &mut SerializedColumnWriter<'_>) -> Result<()> {
+    /// Writes the column into a row group. Its strings are gone afterwards.
+    pub(super) fn write(&mut self, writer: &mut SerializedColumnWriter<'_>) -> Result<()> {
+        if let Values::Text(texts) = &mut self.values {
+            let texts = std::mem::take(texts);
+            return self.write_texts(texts, writer.typed::<ByteArrayType>());
+        }
         let (definitions, repetitions) = (Some(&self.definitions[..]), Some(&self.repetitions[..]));
         match &self.values {
-            Values::Text(values) => {
-                writer.typed::<ByteArrayType>().write_batch(values, definitions, repetitions)
-            }
+            Values::Text(_) => Ok(0),
             Values::Integer(values) => {
                 writer.typed::<Int32Type>().write_batch(values, definitions, repetitions)
             }
@@ -57,16 +73,27 @@ impl Column {
         .map(|_| ())
     }
 
-    /// Forgets the rows that are written.
-    pub(super) fn clear(&mut self) {
-        match &mut self.values {
-            Values::Text(values) => values.clear(),
-            Values::Integer(values) => values.clear(),
-            Values::Long(values) => values.clear(),
-            Values::Boolean(values) => values.clear(),
+    /// Writes strings, a window of rows at a time. A window begins with a row, as the file writer wants it.
+    fn write_texts(&self, texts: Texts, writer: &mut ColumnWriterImpl<'_, ByteArrayType>) -> Result<()> {
+        let Texts { bytes, ends } = texts;
+        let bytes = Bytes::from(bytes);
+        let (mut from, mut start, mut ends) = (0, 0_u32, ends.into_iter());
+        let mut values = Vec::new();
+        while from < self.definitions.len() {
+            let rest = self.repetitions.get(from + WINDOW..).unwrap_or_default();
+            let more = rest.iter().position(|level| *level == 0);
+            let to = more.map_or(self.definitions.len(), |more| from + WINDOW + more);
+            let definitions = self.definitions.get(from..to).unwrap_or_default();
+            let count = definitions.iter().filter(|level| **level == self.there).count();
+            values.clear();
+            for end in ends.by_ref().take(count) {
+                values.push(ByteArray::from(bytes.slice(start as usize..end as usize)));
+                start = end;
+            }
+            writer.write_batch(&values, Some(definitions), self.repetitions.get(from..to))?;
+            from = to;
         }
-        self.definitions.clear();
-        self.repetitions.clear();
+        Ok(())
     }
 }
 
@@ -95,7 +122,7 @@ impl Shredder {
         Self { columns, buffered: 0 }
     }
 
-    /// The columns; whoever writes them clears them.
+    /// The columns, to be written; no row may be added afterwards.
     pub(super) fn columns(&mut self) -> &mut [Column] {
         self.buffered = 0;
         &mut self.columns
@@ -114,8 +141,13 @@ impl Shredder {
     ) -> std::result::Result<(), ParquetError> {
         check(fields, event)?;
         self.buffered += event.text().len() + self.columns.len() * 4;
-        self.group(fields, Some(event), Place { column: 0, definition: 0, repetition: 0, depth: 0 });
+        self.checked_row(fields, event);
         Ok(())
+    }
+
+    /// Adds one row of an event that [`check`] has accepted.
+    pub(super) fn checked_row(&mut self, fields: &[Field], event: Value<'_>) {
+        self.group(fields, Some(event), Place { column: 0, definition: 0, repetition: 0, depth: 0 });
     }
 
     fn group(&mut self, fields: &[Field], value: Option<Value<'_>>, place: Place) -> usize {
@@ -198,16 +230,19 @@ impl Shredder {
 
     fn push_text(&mut self, json_text: &str, place: Place) {
         let Some(column) = self.columns.get_mut(place.column) else { return };
-        if let Values::Text(values) = &mut column.values {
-            values.push(ByteArray::from(unescape_lossy(json_text).into_owned().into_bytes()));
+        if let Values::Text(texts) = &mut column.values {
+            texts.bytes.extend_from_slice(unescape_lossy(json_text).as_bytes());
+            // A row group's text is far below 4 GiB.
+            texts.ends.push(u32::try_from(texts.bytes.len()).unwrap_or(u32::MAX));
         }
+        column.there = place.definition;
         column.level(place.definition, place.repetition);
     }
 }
 
 fn add_columns(shape: Shape, columns: &mut Vec<Column>) {
     match shape {
-        Shape::Text | Shape::Texts => columns.push(Column::new(Values::Text(Vec::new()))),
+        Shape::Text | Shape::Texts => columns.push(Column::new(Values::Text(Texts::default()))),
         Shape::Integer => columns.push(Column::new(Values::Integer(Vec::new()))),
         Shape::Long => columns.push(Column::new(Values::Long(Vec::new()))),
         Shape::Boolean => columns.push(Column::new(Values::Boolean(Vec::new()))),
@@ -215,14 +250,14 @@ fn add_columns(shape: Shape, columns: &mut Vec<Column>) {
             fields.iter().for_each(|field| add_columns(field.shape, columns));
         }
         Shape::Map => {
-            columns.push(Column::new(Values::Text(Vec::new())));
-            columns.push(Column::new(Values::Text(Vec::new())));
+            columns.push(Column::new(Values::Text(Texts::default())));
+            columns.push(Column::new(Values::Text(Texts::default())));
         }
     }
 }
 
 /// Whether every member of the event has a column that can hold it.
-fn check(fields: &[Field], value: Value<'_>) -> std::result::Result<(), ParquetError> {
+pub(super) fn check(fields: &[Field], value: Value<'_>) -> std::result::Result<(), ParquetError> {
     for member in value.children() {
         let wrong = || ParquetError::Column(member.key().chars().take(80).collect());
         let field = fields.iter().find(|field| member.key_is(field.name)).ok_or_else(wrong)?;

@@ -5,12 +5,13 @@ use super::*;
 use crate::normalize::{Context, Format, OcsfVersion, Redaction, Renderer, RepeatKey};
 
 /// The lines of the golden inputs in one version.
-fn lines(version: OcsfVersion) -> Vec<String> {
+pub(super) fn lines(version: OcsfVersion) -> Vec<String> {
     let account = AccountId::from_u64(111_122_223_333).unwrap();
     let context = Context {
         account,
         bucket: "s3://b",
         key: "k \"quoted\"",
+        region: "us-east-2",
         record_number: 0,
         repeat_key: RepeatKey { account, id: "x", id_hash: 0, content: 0 },
         verdict: "pending",
@@ -32,12 +33,12 @@ fn lines(version: OcsfVersion) -> Vec<String> {
         .collect()
 }
 
-fn class(line: &str) -> u32 {
+pub(super) fn class(line: &str) -> u32 {
     class_of(Parser::new().parse(line.as_bytes()).unwrap()).unwrap()
 }
 
 /// A row as JSON, without what is null.
-fn json(row: &Row) -> serde_json::Value {
+pub(super) fn json(row: &Row) -> serde_json::Value {
     let members = row.get_column_iter().filter(|(_, cell)| !matches!(cell, Cell::Null));
     members.map(|(name, cell)| (name.clone(), cell_json(cell))).collect::<serde_json::Map<_, _>>().into()
 }
@@ -113,12 +114,17 @@ fn what_does_not_fit_is_refused_and_leaves_no_trace() {
 
 #[test]
 fn security_lake_has_its_own_folders() {
-    let key = "AWSLogs/111122223333/CloudTrail/us-east-2/2015/08/01/111122223333_CloudTrail_us-east-2_20150801T0210Z_Mu0KsOhtH1ar15ZZ.json.gz";
-    let key = crate::model::LogKey::parse(key).unwrap();
+    let account = AccountId::from_u64(11_122_223_333).unwrap();
     assert_eq!(
-        security_lake_prefix("trailhaul-api", key.region, key.account, key.stamp),
-        "ext/trailhaul-api/region=us-east-2/accountId=111122223333/eventDay=20150801/"
+        security_lake_folder("trailhaul", 6003, "us-east-2", account, 20_150_801),
+        "ext/trailhaul-api/region=us-east-2/accountId=011122223333/eventDay=20150801/"
     );
+    let sources: Vec<String> = CLASSES
+        .iter()
+        .map(|(class, _)| security_lake_folder("t", *class, "r", account, 20_150_801))
+        .map(|folder| folder.split('/').nth(1).unwrap().to_owned())
+        .collect();
+    assert_eq!(sources, ["t-api", "t-account", "t-auth", "t-finding", "t-base"], "a source for each class");
 }
 
 /// Writes what other readers can be tried on: `TRAILHAUL_PARQUET=FOLDER`.

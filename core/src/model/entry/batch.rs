@@ -246,13 +246,16 @@ impl BatchEntry {
                 return Err(format!("sink {name}: {} unique records, but {sink:?}", books.unique));
             }
         }
+        // A sink may have several outputs: files of a data lake.
+        let mut sums: std::collections::BTreeMap<&str, u64> =
+            books.sinks.keys().map(|sink| (sink.as_str(), 0)).collect();
         for output in self.outputs.iter().filter(|o| matches!(o.role, Role::Data | Role::Sink)) {
-            let delivered = books.sinks.get(&output.sink).map_or(0, |sink| sink.delivered);
-            if output.records != delivered {
-                return Err(format!(
-                    "sink {}: {} records delivered, but {delivered} in the books",
-                    output.sink, output.records
-                ));
+            *sums.entry(&output.sink).or_default() += output.records;
+        }
+        for (sink, records) in sums {
+            let delivered = books.sinks.get(sink).map_or(0, |sink| sink.delivered);
+            if records != delivered {
+                return Err(format!("sink {sink}: {records} records delivered, but {delivered} in the books"));
             }
         }
         Ok(())

@@ -211,7 +211,13 @@ fn the_chain_names_its_place() {
 fn every_imbalance_is_seen() {
     let good = batch_entry();
     assert_eq!(good.check_books(), Ok(()));
-    let changes: [fn(&mut BatchEntry); 5] = [
+    let mut several = good.clone();
+    several.outputs.push(Output { records: 1, ..good.outputs[0].clone() });
+    several.outputs[0].records -= 1;
+    assert_eq!(several.check_books(), Ok(()), "outputs of one sink add up");
+    let changes: [fn(&mut BatchEntry); 7] = [
+        |b| b.outputs.clear(),
+        |b| b.outputs.push(b.outputs[0].clone()),
         |b| b.objects[0].unique += 1,
         |b| b.books.records += 1,
         |b| b.books.sinks.get_mut("archive").unwrap().filtered += 1,

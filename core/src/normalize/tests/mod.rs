@@ -25,6 +25,7 @@ pub(super) fn context(enrichment: Option<&AccountInfo>) -> Context<'_> {
         account: AccountId::from_u64(111_122_223_333).unwrap(),
         bucket: "s3://org-trail",
         key: "AWSLogs/111122223333/CloudTrail/us-east-2/2015/08/01/111122223333_CloudTrail_us-east-2_20150801T0210Z_Mu0KsOhtH1ar15ZZ.json.gz",
+        region: "us-east-2",
         record_number: 7,
         repeat_key: RepeatKey {
             account: AccountId::from_u64(111_122_223_333).unwrap(),
