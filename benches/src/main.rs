@@ -21,7 +21,7 @@ use anyhow::{Context, bail};
 
 use measure::{Row, measure};
 use programs::Programs;
-use stages::Stages;
+use stages::{Stage, Stages};
 
 struct Options {
     rounds: usize,
@@ -109,17 +109,19 @@ fn print(stages: &Stages, rows: &[Row], rounds: usize) -> anyhow::Result<()> {
     )?;
     writeln!(
         out,
-        "{:<28} {:>10} {:>10} {:>10} {:>12}",
-        "stage", "CPU s/GB", "MB/s", "of bound", "records/s"
+        "{:<28} {:>10} {:>10} {:>10} {:>10} {:>12}",
+        "stage", "CPU s/GB", "MB/s", "of bound", "of mill", "records/s"
     )?;
+    let mill = rows.iter().find(|row| row.name == Stage::Mill.name()).map_or(f64::NAN, |row| row.seconds);
     for row in rows {
         writeln!(
             out,
-            "{:<28} {:>10.3} {:>10.0} {:>10.3} {:>12.0}",
+            "{:<28} {:>10.3} {:>10.0} {:>10.3} {:>10.3} {:>12.0}",
             row.name,
             row.seconds / (facts.raw as f64 / 1e9),
             facts.raw as f64 / 1e6 / row.seconds,
             row.of_bound,
+            row.seconds / mill,
             f64::from(facts.records) / row.seconds,
         )?;
     }

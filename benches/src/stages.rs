@@ -5,12 +5,14 @@
 
 use std::hint::black_box;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context as _, ensure};
 use flate2::{Decompress, FlushDecompress, Status};
 use sha2::{Digest, Sha256};
-use trailhaul_core::decode::{CHUNK_BYTES, Chunk, DecodeLimits, ObjectDecoder};
+use trailhaul_core::decode::{CHUNK_BYTES, Chunk, DecodeLimits, ObjectDecoder, RecordSpan};
 use trailhaul_core::encode::{Compression, FrameEncoder};
-use trailhaul_core::mill::{Kept, RawOutput};
+use trailhaul_core::mill::{Kept, MillOutput, RawOutput};
+use trailhaul_core::model::AccountId;
+use trailhaul_core::normalize::{Context, Format, OcsfVersion, Redaction, RepeatKey};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +33,41 @@ pub(crate) enum Stage {
     Mill,
     /// The same, with every tenth record dropped as a duplicate.
     MillDropping,
+    /// Decode, and render and compress every record in this format.
+    Format(Rendering),
+}
+
+/// How records are rendered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rendering {
+    /// Raw with where it comes from.
+    RawMeta,
+    /// OCSF 1.5 as lines.
+    Ocsf,
+    /// ECS as lines.
+    Ecs,
+    /// OCSF 1.5 as Parquet files.
+    Parquet,
+}
+
+impl Rendering {
+    const ALL: [Self; 4] = [Self::RawMeta, Self::Ocsf, Self::Ecs, Self::Parquet];
+
+    fn output(self) -> anyhow::Result<MillOutput> {
+        let encoder = FrameEncoder::new(Compression::Zstd)?;
+        let ocsf = Format::Ocsf(OcsfVersion::V1_5);
+        let lines = |format| MillOutput::new(encoder, format, None, Redaction::default());
+        Ok(match self {
+            Self::RawMeta => lines(Format::RawMeta)?,
+            Self::Ocsf => lines(ocsf)?,
+            Self::Ecs => lines(Format::Ecs)?,
+            Self::Parquet => MillOutput::parquet(ocsf, None, Redaction::default(), 512)?,
+        })
+    }
 }
 
 impl Stage {
-    pub(crate) const ALL: [Stage; 8] = [
+    pub(crate) const ALL: [Stage; 12] = [
         Self::Inflate,
         Self::Hash,
         Self::Compress,
@@ -43,6 +76,10 @@ impl Stage {
         Self::Decode,
         Self::Mill,
         Self::MillDropping,
+        Self::Format(Rendering::RawMeta),
+        Self::Format(Rendering::Ocsf),
+        Self::Format(Rendering::Ecs),
+        Self::Format(Rendering::Parquet),
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -55,6 +92,10 @@ impl Stage {
             Self::Decode => "decode",
             Self::Mill => "mill, all records kept",
             Self::MillDropping => "mill, every tenth dropped",
+            Self::Format(Rendering::RawMeta) => "mill, as raw+meta",
+            Self::Format(Rendering::Ocsf) => "mill, as ocsf-1.5",
+            Self::Format(Rendering::Ecs) => "mill, as ecs",
+            Self::Format(Rendering::Parquet) => "mill, as ocsf-1.5 in parquet",
         }
     }
 }
@@ -80,6 +121,7 @@ pub(crate) struct Stages {
     frame: Vec<u8>,
     chunk: Chunk,
     output: RawOutput,
+    formats: Vec<(Rendering, MillOutput)>,
 }
 
 /// What one pass of the mill does with a full chunk.
@@ -98,7 +140,11 @@ impl Stages {
             frame: Vec::new(),
             chunk: Chunk::new(),
             output: RawOutput::new(FrameEncoder::new(Compression::Zstd)?),
+            formats: Vec::new(),
         };
+        for rendering in Rendering::ALL {
+            stages.formats.push((rendering, rendering.output()?));
+        }
         for object in &stages.stored {
             stages.facts.stored += object.len();
             inflate(&mut stages.deflate, object, &mut stages.inflated)?;
@@ -151,6 +197,7 @@ impl Stages {
             Stage::Decode => self.decode(false)?,
             Stage::Mill => self.mill(false)?,
             Stage::MillDropping => self.mill(true)?,
+            Stage::Format(rendering) => self.render(rendering)?,
         }
         Ok(())
     }
@@ -163,6 +210,25 @@ impl Stages {
             Ok(())
         })?;
         ensure!(records == self.facts.records as usize, "{records} records came out");
+        Ok(())
+    }
+
+    /// One batch of all objects in a format.
+    fn render(&mut self, rendering: Rendering) -> anyhow::Result<()> {
+        let found = self.formats.iter_mut().find(|(other, _)| *other == rendering);
+        let (_, output) = found.context("no such output")?;
+        output.begin();
+        let mut records = 0;
+        decode_all(&mut self.chunk, &self.stored, &mut |chunk| {
+            let rendered = output.frame(chunk, &Kept::all(chunk.records().len()), context)?;
+            ensure!(rendered.refused.is_empty(), "records are refused");
+            records += u64::from(rendered.frame.records);
+            records += rendered.files.iter().map(|piece| piece.records).sum::<u64>();
+            black_box(rendered);
+            Ok(())
+        })?;
+        records += output.finish()?.iter().map(|piece| piece.records).sum::<u64>();
+        ensure!(records == u64::from(self.facts.records), "{records} records came out");
         Ok(())
     }
 
@@ -180,6 +246,24 @@ impl Stages {
         })?;
         ensure!(records == self.facts.records as usize, "{records} records came out");
         Ok(())
+    }
+}
+
+/// What is known of a record beside its bytes.
+fn context(span: &RecordSpan) -> Context<'_> {
+    const ID: &str = "8f3b1c3e-0000-4000-8000-000000000001";
+    let account = AccountId::from_u64(111_122_223_333).unwrap_or_default();
+    Context {
+        account,
+        bucket: "s3://example-org-trail",
+        key: "AWSLogs/111122223333/CloudTrail/eu-central-1/2026/08/11/111122223333_CloudTrail_eu-central-1_20260811T1145Z_Mu0KsOhtH1ar15ZZ.json.gz",
+        region: "eu-central-1",
+        record_number: span.number,
+        repeat_key: RepeatKey { account, id: ID, id_hash: 1, content: u128::from(span.number) },
+        verdict: "pending",
+        hauled_at: 1_786_448_700_000,
+        object_time: 1_786_448_700_000,
+        enrichment: None,
     }
 }
 

@@ -255,7 +255,9 @@ impl BatchEntry {
         for (sink, records) in sums {
             let delivered = books.sinks.get(sink).map_or(0, |sink| sink.delivered);
             if records != delivered {
-                return Err(format!("sink {sink}: {records} records delivered, but {delivered} in the books"));
+                return Err(format!(
+                    "sink {sink}: {records} records delivered, but {delivered} in the books"
+                ));
             }
         }
         Ok(())
