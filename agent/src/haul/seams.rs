@@ -70,6 +70,10 @@ impl LaneIntake {
             let (objects, next) = ledger.found(after.as_deref(), PAGE)?;
             for object in objects {
                 let Ok(found) = FoundObject::new(object) else { continue };
+                // Digests are the audit's.
+                if !found.family.holds_records() {
+                    continue;
+                }
                 let Some(queue) = self.queue(found.account) else { continue };
                 let offer = if wait { queue.offer(found).await } else { queue.try_offer(found) };
                 taken += u64::from(offer == Offer::Taken);

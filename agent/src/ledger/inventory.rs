@@ -101,11 +101,7 @@ impl Ledger {
         limit: usize,
     ) -> Result<(Vec<ObjectRef>, Option<Vec<u8>>), LedgerError> {
         let read = self.db.begin_read()?;
-        let mut names = BTreeMap::new();
-        for row in read.open_table(STREAMS)?.iter()? {
-            let (name, number) = row?;
-            names.insert(number.value(), name.value().to_owned());
-        }
+        let names = stream_names(&read)?;
         let table = read.open_table(FOUND)?;
         let low = after.map(|key| [key, &[0]].concat()).unwrap_or_default();
         let (mut objects, mut last) = (Vec::new(), None);
@@ -243,7 +239,7 @@ pub(super) fn key_of(
     Ok(Some(row_key(stream_number(transaction, &stream)?, day, &name)))
 }
 
-fn stream_number(transaction: &WriteTransaction, stream: &StreamKey) -> Result<u32, LedgerError> {
+pub(super) fn stream_number(transaction: &WriteTransaction, stream: &StreamKey) -> Result<u32, LedgerError> {
     let name = stream_name(stream);
     let mut table = transaction.open_table(STREAMS)?;
     if let Some(row) = table.get(name.as_str())? {
@@ -254,11 +250,11 @@ fn stream_number(transaction: &WriteTransaction, stream: &StreamKey) -> Result<u
     Ok(next)
 }
 
-fn stream_name(stream: &StreamKey) -> String {
+pub(super) fn stream_name(stream: &StreamKey) -> String {
     format!("{}\0{}", stream.bucket, stream.prefix)
 }
 
-fn row_key(stream: u32, day: Day, name: &str) -> Vec<u8> {
+pub(super) fn row_key(stream: u32, day: Day, name: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(8 + name.len());
     key.extend_from_slice(&stream.to_be_bytes());
     // The flipped sign bit sorts days before 1970 first.
@@ -289,21 +285,38 @@ fn decode_found(bytes: &[u8]) -> Result<FoundRow, LedgerError> {
     serde_json::from_slice(bytes).map_err(|_| LedgerError::Row { table: "found" })
 }
 
-fn object_of(names: &BTreeMap<u32, String>, key: &[u8], row: &[u8]) -> Result<ObjectRef, LedgerError> {
+/// The name of each stream by its number.
+pub(super) fn stream_names(read: &redb::ReadTransaction) -> Result<BTreeMap<u32, String>, LedgerError> {
+    let mut names = BTreeMap::new();
+    for row in read.open_table(STREAMS)?.iter()? {
+        let (name, number) = row?;
+        names.insert(number.value(), name.value().to_owned());
+    }
+    Ok(names)
+}
+
+/// The bucket and the key of a row.
+pub(super) fn object_name<'a>(
+    names: &'a BTreeMap<u32, String>,
+    key: &[u8],
+) -> Result<(&'a str, String), LedgerError> {
     const DAMAGED: LedgerError = LedgerError::Row { table: "found" };
-    let mut rest = key;
-    let number = u32::from_be_bytes(take(&mut rest, "found")?);
-    let day = i32::from_be_bytes(take(&mut rest, "found")?) ^ i32::MIN;
+    let number = u32::from_be_bytes(take(&mut &*key, "found")?);
     let (bucket, prefix) = names.get(&number).and_then(|name| name.split_once('\0')).ok_or(DAMAGED)?;
-    let day = Day::of(i64::from(day) * 86_400).to_string().replace('-', "/");
+    Ok((bucket, format!("{prefix}{}{}", day_of(key)?.folder(), name_of(key)?)))
+}
+
+/// The day of a row.
+pub(super) fn day_of(key: &[u8]) -> Result<Day, LedgerError> {
+    let mut rest = key.get(4..).unwrap_or_default();
+    let day = i32::from_be_bytes(take(&mut rest, "found")?) ^ i32::MIN;
+    Ok(Day::of(i64::from(day) * 86_400))
+}
+
+fn object_of(names: &BTreeMap<u32, String>, key: &[u8], row: &[u8]) -> Result<ObjectRef, LedgerError> {
+    let (bucket, key) = object_name(names, key)?;
     let row = decode_found(row)?;
-    Ok(ObjectRef {
-        bucket: bucket.into(),
-        key: format!("{prefix}{day}/{}", name_of(key)?),
-        etag: row.etag,
-        version: row.version,
-        size: row.size,
-    })
+    Ok(ObjectRef { bucket: bucket.into(), key, etag: row.etag, version: row.version, size: row.size })
 }
 
 fn encode(row: &InventoryRow) -> Vec<u8> {
@@ -320,7 +333,7 @@ fn encode(row: &InventoryRow) -> Vec<u8> {
     bytes
 }
 
-fn decode(mut bytes: &[u8]) -> Result<InventoryRow, LedgerError> {
+pub(super) fn decode(mut bytes: &[u8]) -> Result<InventoryRow, LedgerError> {
     const TABLE: &str = "inventory";
     let bytes = &mut bytes;
     let [verdict, hashed] = take::<2>(bytes, TABLE)?;

@@ -10,9 +10,13 @@
 //! lane until it stands in that lane's journal. Findings, acknowledgements and keys hold from the moment in which
 //! they are posted; a verdict holds when it is in the journal.
 //!
+//! One part is not in the journal and need not be: what digests say. Chains are walked again from the digests in
+//! the buckets.
+//!
 //! Sizes: about 150 bytes per object for `state.retention`, 40 bytes per event for `dedup.window`.
 
 mod accounts;
+mod digests;
 mod error;
 mod findings;
 mod ids;
@@ -30,6 +34,7 @@ mod transaction;
 mod tests;
 
 pub use accounts::AccountTotals;
+pub use digests::{Awaited, BatchRow, ChainRow, DigestWriter, Expected, RowMark};
 pub use error::LedgerError;
 pub use findings::{Ack, Filter, Finding, FindingCounts, Found, NewFinding};
 pub use ids::LaneIds;

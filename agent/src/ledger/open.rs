@@ -10,8 +10,8 @@ use redb::{Database, DatabaseError, ReadableDatabase, WriteTransaction};
 use super::LedgerError;
 use super::listen::Ears;
 use super::tables::{
-    ACCOUNTS, FINDINGS, FOUND, IDS, INVENTORY, KEYS, LANES, META, OUTBOX, PLANS, PREPARED, SCHEMA, SEGMENTS,
-    STREAMS, TEXTS, VERDICTS,
+    ACCOUNTS, AWAITED, BATCHES, CHAIN_NAMES, CHAIN_NUMBERS, CHAINS, EXPECTED, FINDINGS, FOUND, IDS, INVENTORY,
+    KEYS, LANES, META, OUTBOX, PLANS, PREPARED, SCHEMA, SEGMENTS, STREAMS, TEXTS, VERDICTS,
 };
 
 /// Asked before each durable transaction; `false` freezes the ledger. Production has none; crash tests count
@@ -145,6 +145,12 @@ impl Ledger {
                 transaction.open_table(OUTBOX)?;
                 transaction.open_table(VERDICTS)?;
                 transaction.open_table(KEYS)?;
+                transaction.open_table(CHAINS)?;
+                transaction.open_table(CHAIN_NUMBERS)?;
+                transaction.open_table(CHAIN_NAMES)?;
+                transaction.open_table(EXPECTED)?;
+                transaction.open_table(AWAITED)?;
+                transaction.open_table(BATCHES)?;
                 Ok(())
             }),
         }

@@ -39,6 +39,20 @@ pub(super) const OUTBOX: TableDefinition<&[u8], &[u8]> = TableDefinition::new("o
 pub(super) const VERDICTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("verdicts");
 /// Region, NUL, fingerprint to a [`trailhaul_core::model::KeyNote`] as JSON.
 pub(super) const KEYS: TableDefinition<&str, &[u8]> = TableDefinition::new("keys");
+/// Chain (bucket, prefix, organization, account, region, trail, home region and kind, NUL between them) to the
+/// time of its next review (8) and its state as JSON.
+pub(super) const CHAINS: TableDefinition<&str, &[u8]> = TableDefinition::new("chains");
+/// Chain to its number.
+pub(super) const CHAIN_NUMBERS: TableDefinition<&str, u32> = TableDefinition::new("chain_numbers");
+/// The number of a chain to its name.
+pub(super) const CHAIN_NAMES: TableDefinition<u32, &str> = TableDefinition::new("chain_names");
+/// An inventory key to what a proven digest says of that log file: SHA-256 (32), chain number (4), end of the
+/// digest's hour (8).
+pub(super) const EXPECTED: TableDefinition<&[u8], &[u8]> = TableDefinition::new("expected");
+/// The same key to the end of the digest's hour (8), while the verdict is open.
+pub(super) const AWAITED: TableDefinition<&[u8], &[u8]> = TableDefinition::new("awaited");
+/// Lane (2), epoch (4), batch (4) to commit time (8) and the number of the batch's entry (8).
+pub(super) const BATCHES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("batches");
 
 /// Takes the first `N` bytes off a row.
 pub(super) fn take<const N: usize>(row: &mut &[u8], table: &'static str) -> Result<[u8; N], LedgerError> {

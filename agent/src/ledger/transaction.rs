@@ -4,7 +4,9 @@ use redb::WriteTransaction;
 use trailhaul_core::model::{LaneId, LogKey, ObjectEntry};
 
 use super::tables::{LANES, PREPARED};
-use super::{AccountTotals, InventoryRow, LaneState, Ledger, LedgerError, accounts, ids, inventory};
+use super::{
+    AccountTotals, BatchRow, InventoryRow, LaneState, Ledger, LedgerError, accounts, digests, ids, inventory,
+};
 
 /// A finished batch entry, as the ledger notes it.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ impl Ledger {
             let mut writer = ids::Writer::new(transaction, batch.lane, batch.batch, batch.commit)?;
             rows(&mut |segment, row| writer.put(segment, row))?;
             let recut = writer.finish()?;
+            let row = BatchRow { commit: batch.commit, entry: batch.state.number };
+            digests::put_batch(transaction, batch.batch, row)?;
             put_lane(transaction, batch.lane, &batch.state)?;
             transaction.open_table(PREPARED)?.remove(batch.lane.0)?;
             Ok(recut)

@@ -161,6 +161,11 @@ impl Node {
         Self { own, judged, link }
     }
 
+    /// Whether its own signature proves it.
+    pub(super) fn is_signed(&self) -> bool {
+        self.own == Own::Signed
+    }
+
     /// Whether what it states counts.
     pub(super) fn is_trusted(&self) -> bool {
         match self.judged {
@@ -191,7 +196,7 @@ type NodeId = (i64, String);
 pub struct Chain {
     pub(super) nodes: BTreeMap<NodeId, Node>,
     /// For a digest that trusted ones name as their predecessor: who names it.
-    wanted: BTreeMap<NodeId, NodeId>,
+    pub(super) wanted: BTreeMap<NodeId, NodeId>,
 }
 
 impl Chain {
@@ -252,6 +257,20 @@ impl Chain {
         let keep = trusted.map(|(id, _)| id.clone());
         self.nodes.retain(|id, _| id.0 >= end || Some(id) == keep.as_ref());
         self.wanted.retain(|id, by| id.0 >= end && self.nodes.contains_key(by));
+    }
+
+    /// Forgets the oldest digests that prove nothing while there are more than `most` in all, then the oldest of
+    /// all; the end of the newest trusted one that was forgotten.
+    pub fn shrink_to(&mut self, most: usize) -> Option<i64> {
+        let excess = self.nodes.len().saturating_sub(most);
+        let untrusted = self.nodes.iter().filter(|(_, node)| !node.is_trusted()).take(excess);
+        let ids: Vec<NodeId> = untrusted.map(|(id, _)| id.clone()).collect();
+        ids.iter().for_each(|id| drop(self.nodes.remove(id)));
+        let mut forgotten = None;
+        while self.nodes.len() > most {
+            forgotten = self.nodes.pop_first().map(|(id, _)| id.0);
+        }
+        forgotten
     }
 
     /// The end of the newest hour that a trusted digest covers.

@@ -7,6 +7,8 @@
 //!                                    │
 //!                                    ▼
 //!                                  chain     links between digests, hours covered and hours missing
+//!                                    ▼
+//!                                  track     the same while it grows, kept small and written down
 //!  log bytes ► LogHasher ─────────────────►  compared with the hash that a proven digest names
 //! ```
 //!
@@ -34,12 +36,16 @@ mod key_list;
 mod keys;
 mod name;
 mod outcome;
+mod settle;
 mod signature;
 mod survey;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod track;
+#[cfg(test)]
+mod track_tests;
 
 pub use chain::{Chain, ChainEvent, Link, MAX_NODES, Place, Previous, Seen};
 pub use document::{Digest, DigestLog, DocumentError};
@@ -52,3 +58,4 @@ pub use name::{ChainId, ChainKind, DigestKey, DigestKeyError};
 pub use outcome::{Class, DigestFault, LogOutcome};
 pub use signature::{SignatureError, string_to_sign, verify_signature};
 pub use survey::{CADENCE, Coverage, Interval, Scope, Survey};
+pub use track::{Fault, Followed, Problem, ProblemKind, Review, Track, TrackRules};
