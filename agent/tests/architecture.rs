@@ -41,6 +41,8 @@ const AGENT: &[(&str, &[&str])] = &[
         &[
             "admin",
             "archive",
+            // The audit runs beside the haul and in its order; it does not know the haul.
+            "audit",
             "aws",
             "config",
             "discover",

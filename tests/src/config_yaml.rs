@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::org::{Carries, Organization};
+use crate::org::{Carries, Organization, Trail};
 
 /// What the configuration says beyond the organization.
 #[derive(Debug, Clone)]
@@ -22,7 +22,8 @@ pub struct ConfigOptions<'a> {
     pub public_keys: &'a [PathBuf],
 }
 
-/// The configuration that hauls the whole tree into `ROOT/archive`.
+/// The configuration that hauls the whole tree into `ROOT/archive`. With integrity it names the trails that write to a
+/// place where all of them make digests.
 pub fn config_yaml(organization: &Organization, options: &ConfigOptions<'_>) -> String {
     let mut out = String::new();
     let root = options.root.display();
@@ -48,6 +49,12 @@ pub fn config_yaml(organization: &Organization, options: &ConfigOptions<'_>) -> 
             let _ = writeln!(out, "    prefix: {}", trail.prefix);
         }
         let _ = writeln!(out, "    owner: \"{}\"\n    carries: {carries}", trail.owner);
+        let here = |other: &&Trail| (&other.bucket, &other.prefix) == (&trail.bucket, &trail.prefix);
+        let writers: Vec<&Trail> = organization.trails.iter().filter(here).collect();
+        if options.integrity != "off" && writers.iter().all(|trail| trail.validation) {
+            let names: Vec<&str> = writers.iter().map(|trail| trail.name.as_str()).collect();
+            let _ = writeln!(out, "    writers: [{}]", names.join(", "));
+        }
     }
     let _ = write!(out, "start: beginning\nintegrity:\n  mode: {}\n", options.integrity);
     if !options.public_keys.is_empty() {

@@ -15,6 +15,7 @@
 //! On failure: what could not be read is [`Class::Unknown`](trailhaul_core::verify::Class) in the report,
 //! never good, never a finding.
 
+pub mod follow;
 pub mod like_aws;
 
 mod digests;

@@ -158,7 +158,7 @@ fn error_text(error: &RunError) -> String {
 
 fn code_of(error: &RunError) -> ExitCode {
     match error {
-        RunError::Plan(_) | RunError::Open(_) => ExitCode::Configuration,
+        RunError::Plan(_) | RunError::Open(_) | RunError::Keys(_) => ExitCode::Configuration,
         RunError::Ledger(error) => ledger_code(error),
         RunError::Start(error) => match error {
             StartError::Genesis(crate::archive::GenesisError::Store(_)) | StartError::Store(_) => {

@@ -4,8 +4,10 @@
 //! findings; with `--object` what is known of one object. Exit codes: 0; 1 when there are findings; 69 when
 //! the state folder cannot be read, or is in use by a running agent.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
-use trailhaul_core::model::{LaneId, ObjectRef};
+use trailhaul_core::model::{AccountId, LaneId, ObjectRef, Verdict};
 
 use super::load::load;
 use super::output::table;
@@ -56,21 +58,62 @@ fn overview(config: &Config, ledger: &Ledger, output: &mut Output) -> Result<Exi
     let count = ledger.finding_counts()?.open;
     let (waiting, more) = ledger.found(None, 10_000)?;
     let lanes = lanes(config, ledger)?;
+    let verdicts = verdicts(ledger)?;
     if output.is_json() {
         output.json(&json!({
             "agent": ledger.agent(),
             "archive": ledger.archive()?,
             "accounts": accounts.iter().map(|(id, totals)| (id.to_string(), to_json(totals))).collect::<serde_json::Map<_, _>>(),
             "lanes": lanes.iter().map(|(lane, entries, epoch)| json!({"lane": lane.0, "entries": entries, "epoch": epoch})).collect::<Vec<_>>(),
+            "verdicts": verdicts.iter().map(|(id, counts)| (id.to_string(), to_json(counts))).collect::<serde_json::Map<_, _>>(),
             "waiting_objects": waiting.len(),
             "waiting_more": more.is_some(),
             "findings": findings.iter().map(to_json).collect::<Vec<_>>(),
             "finding_count": count,
         }));
     } else {
-        output.text(&text(&accounts, &lanes, waiting.len(), more.is_some(), &findings, count));
+        let table = verdict_table(&verdicts);
+        output.text(&text(&accounts, &lanes, &table, waiting.len(), more.is_some(), &findings, count));
     }
     Ok(if count > 0 { ExitCode::Finding } else { ExitCode::Good })
+}
+
+/// How many objects of each account have which verdict.
+fn verdicts(ledger: &Ledger) -> Result<BTreeMap<AccountId, BTreeMap<&'static str, u64>>, LedgerError> {
+    let mut accounts: BTreeMap<AccountId, BTreeMap<&'static str, u64>> = BTreeMap::new();
+    for ((account, verdict), count) in ledger.verdict_counts()? {
+        let name = VERDICTS.iter().find(|(known, _)| *known == verdict).map_or("", |(_, name)| *name);
+        accounts.entry(account).or_default().insert(name, count);
+    }
+    Ok(accounts)
+}
+
+/// Verdicts as they are shown, from good to bad.
+const VERDICTS: [(Verdict, &str); 6] = [
+    (Verdict::Verified, "verified"),
+    (Verdict::Pending, "pending"),
+    (Verdict::Undigested, "undigested"),
+    (Verdict::Mismatch, "mismatch"),
+    (Verdict::Missing, "missing"),
+    (Verdict::Extra, "extra"),
+];
+
+fn verdict_table(accounts: &BTreeMap<AccountId, BTreeMap<&'static str, u64>>) -> String {
+    let shown: Vec<&str> = VERDICTS
+        .iter()
+        .map(|(_, name)| *name)
+        .filter(|name| accounts.values().any(|counts| counts.contains_key(name)))
+        .collect();
+    if shown.is_empty() {
+        return String::new();
+    }
+    let heads = std::iter::once("OBJECTS OF".to_owned()).chain(shown.iter().map(|name| name.to_uppercase()));
+    let mut rows: Vec<Vec<String>> = vec![heads.collect()];
+    for (account, counts) in accounts {
+        let counts = shown.iter().map(|name| counts.get(name).copied().unwrap_or(0).to_string());
+        rows.push(std::iter::once(account.to_string()).chain(counts).collect());
+    }
+    format!("\n{}", table(&rows))
 }
 
 fn lanes(config: &Config, ledger: &Ledger) -> Result<Vec<(LaneId, u64, u32)>, LedgerError> {
@@ -85,8 +128,9 @@ fn lanes(config: &Config, ledger: &Ledger) -> Result<Vec<(LaneId, u64, u32)>, Le
 }
 
 fn text(
-    accounts: &[(trailhaul_core::model::AccountId, AccountTotals)],
+    accounts: &[(AccountId, AccountTotals)],
     lanes: &[(LaneId, u64, u32)],
+    verdicts: &str,
     waiting: usize,
     more: bool,
     findings: &[Finding],
@@ -122,6 +166,7 @@ fn text(
     }
     let entries: u64 = lanes.iter().map(|(_, entries, _)| entries).sum();
     let mut text = table(&rows);
+    text.push_str(verdicts);
     text.push_str(&format!("\n{} lanes in use, {entries} journal entries\n", lanes.len()));
     if waiting > 0 {
         let more = if more { "at least " } else { "" };

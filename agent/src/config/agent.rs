@@ -113,13 +113,13 @@ pub(super) const INTEGRITY: &[Key] = &[
     ),
     Key::with_default(
         "grace",
-        Kind::Duration(seconds(HOUR), seconds(31 * DAY)),
+        Kind::Duration(seconds(1), seconds(31 * DAY)),
         "3h",
         "How late a digest may come before its absence is a finding.",
     ),
     Key::with_default(
         "extra_after",
-        Kind::Duration(seconds(HOUR), seconds(45 * DAY)),
+        Kind::Duration(seconds(1), seconds(45 * DAY)),
         "7d",
         "How long an object that no digest names stays pending before it is extra.",
     ),

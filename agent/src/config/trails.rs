@@ -33,6 +33,8 @@ pub struct Trail {
     pub carries: Carries,
     /// The families to haul; digests are read where integrity asks for them, whatever stands here.
     pub families: BTreeSet<Family>,
+    /// All CloudTrail trails that write here, by name, where the file says so; each makes digests.
+    pub writers: Option<BTreeSet<String>>,
     /// The bucket's region; found out where it is not given.
     pub region: Option<String>,
     /// The role that reads the bucket; the organization's unless the trail has its own or `none`.
@@ -136,6 +138,11 @@ pub(super) const TRAIL: &[Key] = &[
         Kind::List(&Kind::Choice(FamilyName::NAMES)),
         "The kinds of file to haul; all without it. Digests are read where integrity needs them.",
     ),
+    Key::optional(
+        "writers",
+        Kind::List(&Kind::Text(Form::Any)),
+        "All CloudTrail trails that write here, by name. Without it no log file is ever called extra.",
+    ),
 ];
 
 /// Reads the trails of the root section; `organization` gives what a trail does not say itself, and is `None`
@@ -178,6 +185,7 @@ fn trail(item: &Item<'_>, organization: Option<&Organization>, cx: &Context) -> 
     let owner = owner(&s, bucket.as_ref());
     let carries = carries(&s, owner, organization);
     let families = families(&s);
+    let writers = writers(&s);
     let region = s.optional("region", super::aws::region);
     let folder = bucket.as_ref().is_some_and(|place| place.folder().is_some());
     let role = match s.item("role") {
@@ -194,7 +202,8 @@ fn trail(item: &Item<'_>, organization: Option<&Organization>, cx: &Context) -> 
     let place = bucket?.below(prefix?.as_deref().unwrap_or(""));
     let name = name?.unwrap_or_else(|| name_of(&place));
     let (owner, carries) = (owner?, carries?);
-    Some(Trail { name, place, owner, carries, families: families?, region: region?, role: role? })
+    let (families, writers, region, role) = (families?, writers?, region?, role?);
+    Some(Trail { name, place, owner, carries, families, writers, region, role })
 }
 
 #[expect(clippy::option_option, reason = "absent and wrong are different answers")]
@@ -252,6 +261,27 @@ fn families(s: &Section<'_>) -> Option<BTreeSet<Family>> {
         s.problem("families", "the list is empty; remove the key to haul every family");
     }
     Some(names.into_iter().map(Family::from).collect())
+}
+
+#[expect(clippy::option_option, reason = "absent and wrong are different answers")]
+fn writers(s: &Section<'_>) -> Option<Option<BTreeSet<String>>> {
+    if s.shape("writers") == Shape::Absent {
+        return Some(None);
+    }
+    let name = |text: &str| {
+        let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        let is_name = (3..=128).contains(&text.len()) && text.bytes().all(good);
+        if is_name {
+            Ok(text.to_owned())
+        } else {
+            Err(String::from("expected the name of a CloudTrail trail"))
+        }
+    };
+    let names: Vec<String> = s.scalars("writers", name)?;
+    if names.is_empty() {
+        s.problem("writers", "the list is empty; remove the key where the trails are not known");
+    }
+    Some(Some(names.into_iter().collect()))
 }
 
 /// A name made from the last part of a place: letters, digits and dashes.

@@ -236,6 +236,10 @@ pub struct Engine {
     pub ends: Arc<Ends>,
     /// The CPU pool.
     pub cpu: Arc<CpuPool>,
+    /// The memory that working sets share.
+    pub budget: Budget,
+    /// The journal of the home archive.
+    pub journal: Journal,
 }
 
 impl Engine {
@@ -308,7 +312,7 @@ impl Engine {
                 Ok(())
             });
         }
-        Ok(Self { genesis, queues, counters, recovered, out, ends, cpu })
+        Ok(Self { genesis, queues, counters, recovered, out, ends, cpu, budget, journal })
     }
 }
 

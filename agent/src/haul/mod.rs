@@ -12,6 +12,7 @@
 //! twice, the books balance. Failure: one lane's trouble ends that lane; doubt about what is durable ends the
 //! process with 70 when the others have drained.
 
+mod attest;
 mod batch;
 mod commit;
 mod counters;
@@ -30,6 +31,7 @@ mod run;
 mod scratch;
 mod seams;
 mod summary;
+mod tails;
 mod tally;
 mod tell;
 mod tools;

@@ -86,6 +86,8 @@ struct Inner {
     /// The last turn went to notes: a batch that is due comes first.
     noted: bool,
     closed: bool,
+    /// What waits goes out at once, although more may come.
+    hurry: bool,
     refused: bool,
 }
 
@@ -105,6 +107,7 @@ impl LaneQueue {
             notes: true,
             noted: false,
             closed: false,
+            hurry: false,
             refused: false,
         };
         Self {
@@ -161,6 +164,18 @@ impl LaneQueue {
         self.work.notify_one();
     }
 
+    /// What waits goes out at once; more may come.
+    pub fn hurry(&self) {
+        self.lock().hurry = true;
+        self.work.notify_one();
+    }
+
+    /// Whether nothing waits or is in work, or nobody works any more.
+    pub fn is_idle(&self) -> bool {
+        let inner = self.lock();
+        inner.refused || inner.known.is_empty()
+    }
+
     /// No more objects come: what waits goes out at once.
     pub fn close(&self) {
         self.lock().closed = true;
@@ -197,13 +212,13 @@ impl LaneQueue {
             {
                 let now = self.now();
                 let mut inner = self.lock();
-                let closed = inner.closed;
+                let (closed, hurry) = (inner.closed, inner.hurry);
                 if inner.notes && !inner.noted {
                     (inner.notes, inner.noted) = (false, true);
                     return Some(Work::Notes);
                 }
                 inner.noted = false;
-                if let Some(batch) = inner.batcher.next_batch(now, closed) {
+                if let Some(batch) = inner.batcher.next_batch(now, closed || hurry) {
                     let plan = self.begin(&mut inner, batch.partition, batch.objects);
                     drop(inner);
                     self.room.notify_waiters();

@@ -7,22 +7,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use trailhaul_core::plan::Start;
-
 use super::Places;
+use super::attest::Attest;
 use super::engine::{Engine, Means, StartError};
 use super::lane::LaneEnd;
 use super::opener::{ConfiguredOpener, OpenerError};
 use super::plans::{self, PlanError};
-use super::seams::{LaneIntake, LedgerInventory};
+use super::seams::LaneIntake;
 use super::summary::{Ended, Summary};
+use super::tails::{NamedTail, Tails};
 use super::watch::Watch;
-use crate::config::{Config, Trail};
-use crate::ledger::{Ledger, LedgerError, LedgerOptions};
+use crate::audit::KeyFileError;
+use crate::config::Config;
+use crate::ledger::{Filter, Finding, Ledger, LedgerError, LedgerOptions};
 use crate::runtime::{Clock, OnError, OnStop, Shutdown, Tasks};
-use crate::store::StoreError;
-use crate::tail::{Tail, TailConfig, TailSeams};
+use crate::telemetry::{FindingKind, Weight};
+use jiff::Timestamp;
 
 /// What the command line says about a run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,6 +51,9 @@ pub enum RunError {
     /// The engine.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Saved public keys.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
 }
 
 /// How often expired rows are dropped and forgotten objects are offered again.
@@ -81,11 +84,12 @@ pub async fn run(
         agent = ledger.agent(),
         "start"
     );
-    let tails = Tails::open(config, &means, &engine).await;
+    let attest = Attest::new(config, options, &means, &engine)?;
+    let tails = Tails::open(config, &means, &engine, attest.as_ref()).await;
     let mut troubles = if options.once {
-        once(tails, &engine, &means, config).await
+        once(tails, attest, &engine, &means, config).await
     } else {
-        for_ever(tails, &engine, &means, config).await
+        for_ever(tails, attest, &engine, &means, config).await
     };
     let ended_in_time = means.tasks.drain().await;
     engine.cpu.stop().await;
@@ -93,103 +97,17 @@ pub async fn run(
         // What is there was not seen to the end: a good exit would say that the archive has all of it.
         troubles.push("the pass was stopped before its end: run again to haul the rest".to_owned());
     }
-    Ok(summarize(&engine, &ledger, troubles, ended_in_time, began.elapsed()))
-}
-
-/// A trail's tail and its name.
-struct NamedTail {
-    trail: String,
-    tail: Tail,
-    watch: Watch,
-}
-
-/// The trails' tails, as far as their buckets can be opened.
-struct Tails {
-    open: Vec<NamedTail>,
-    /// The others, with what stands in the way: one trail's trouble does not hold up the rest.
-    missing: Vec<(Trail, StoreError)>,
-}
-
-impl Tails {
-    async fn open(config: &Config, means: &Means, engine: &Engine) -> Self {
-        let mut tails = Self { open: Vec::new(), missing: Vec::new() };
-        for trail in config.trails.listed() {
-            match open_tail(config, trail, means, engine).await {
-                Ok(tail) => tails.open.push(tail),
-                Err(error) => {
-                    tracing::error!(trail = trail.name, %error, "cannot open the bucket of a trail; the others go on");
-                    tails.missing.push((trail.clone(), error));
-                }
-            }
-        }
-        tails
-    }
-
-    /// Tries again what could not be opened; returns what can be by now.
-    async fn reopen(&mut self, config: &Config, means: &Means, engine: &Engine) -> Vec<NamedTail> {
-        let (mut opened, mut missing) = (Vec::new(), Vec::new());
-        for (trail, _) in std::mem::take(&mut self.missing) {
-            match open_tail(config, &trail, means, engine).await {
-                Ok(tail) => {
-                    tracing::info!(trail = trail.name, "the bucket of a trail can be opened by now");
-                    opened.push(tail);
-                }
-                Err(error) => missing.push((trail, error)),
-            }
-        }
-        self.missing = missing;
-        opened
-    }
-
-    /// What could not be opened, for people.
-    fn troubles(&self) -> Vec<String> {
-        let line = |(trail, error): &(Trail, StoreError)| {
-            format!("trail {}: {error}; nothing of it was hauled", trail.name)
-        };
-        self.missing.iter().map(line).collect()
-    }
-}
-
-async fn open_tail(
-    config: &Config,
-    trail: &Trail,
-    means: &Means,
-    engine: &Engine,
-) -> Result<NamedTail, StoreError> {
-    let start = match config.start.resolve(means.clock.now()) {
-        None => Start::Beginning,
-        Some(moment) => Start::At(moment.as_second()),
-    };
-    let store = means.places.get(trail.place.bucket()).await?;
-    let seams = TailSeams {
-        inventory: Arc::new(LedgerInventory(means.ledger.clone())),
-        intake: Arc::new(LaneIntake::new(&engine.queues)),
-        clock: Arc::clone(&means.clock),
-    };
-    let bucket = plans::bucket(config, trail, store);
-    let tail = Tail::new(
-        bucket,
-        seams,
-        tail_config(config, trail, start),
-        means.tasks.shutdown().stopping().clone(),
-    );
-    let watch = Watch::new(trail.name.clone(), tail.health());
-    Ok(NamedTail { trail: trail.name.clone(), watch, tail })
-}
-
-fn tail_config(config: &Config, trail: &Trail, start: Start) -> TailConfig {
-    let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
-    let mut tail = TailConfig::new(start);
-    tail.families = trail.families.iter().copied().filter(|family| family.holds_records()).collect();
-    tail.rules.shortest = seconds(config.tail.interval);
-    tail.rules.longest = seconds(config.tail.max_interval);
-    let days = config.tail.look_back.as_secs().div_ceil(86_400);
-    tail.rules.look_back = u16::try_from(days).unwrap_or(u16::MAX);
-    tail
+    Ok(summarize(&engine, &ledger, troubles, options.once, ended_in_time, began.elapsed()))
 }
 
 /// One pass: what was found before, then everything that the buckets show, then the queues run dry.
-async fn once(tails: Tails, engine: &Engine, means: &Means, config: &Config) -> Vec<String> {
+async fn once(
+    tails: Tails,
+    attest: Option<Attest>,
+    engine: &Engine,
+    means: &Means,
+    config: &Config,
+) -> Vec<String> {
     let mut troubles = tails.troubles();
     if let Err(error) = expire_ids(means, config) {
         troubles.push(error.to_string());
@@ -207,7 +125,9 @@ async fn once(tails: Tails, engine: &Engine, means: &Means, config: &Config) -> 
         passes = futures::future::join_all(passes) => passes,
         () = stopping.cancelled() => Vec::new(),
     };
+    let mut digests = Vec::new();
     for (mut named, pass) in passes {
+        digests.extend(named.digests.take());
         named.watch.report(means);
         match pass {
             Err(error) => troubles.push(format!("trail {}: {error}", named.trail)),
@@ -215,13 +135,25 @@ async fn once(tails: Tails, engine: &Engine, means: &Means, config: &Config) -> 
             Ok(pass) => tracing::debug!(trail = named.trail, ?pass, "listed"),
         }
     }
+    if let Some(attest) = attest
+        && !stopping.is_cancelled()
+    {
+        troubles.extend(attest.once(digests, engine, means).await);
+    }
     engine.queues.iter().for_each(|queue| queue.close());
     troubles
 }
 
 /// Listing and hauling until the stop.
-async fn for_ever(mut tails: Tails, engine: &Engine, means: &Means, config: &Config) -> Vec<String> {
+async fn for_ever(
+    mut tails: Tails,
+    attest: Option<Attest>,
+    engine: &Engine,
+    means: &Means,
+    config: &Config,
+) -> Vec<String> {
     let mut watches = start_tails(std::mem::take(&mut tails.open), means);
+    let attest = attest.map(|attest| attest.start(means));
     let intake = LaneIntake::new(&engine.queues);
     let stopping = means.tasks.shutdown().stopping().clone();
     let mut first = true;
@@ -230,7 +162,7 @@ async fn for_ever(mut tails: Tails, engine: &Engine, means: &Means, config: &Con
             means.tasks.shutdown().fail("housekeeping", error.into());
         }
         if !first {
-            watches.extend(start_tails(tails.reopen(config, means, engine).await, means));
+            watches.extend(start_tails(tails.reopen(config, means, engine, attest.as_ref()).await, means));
         }
         first = false;
         watches.iter_mut().for_each(|watch| watch.report(means));
@@ -259,9 +191,12 @@ fn expire_ids(means: &Means, config: &Config) -> Result<(), LedgerError> {
 
 fn start_tails(tails: Vec<NamedTail>, means: &Means) -> Vec<Watch> {
     let mut watches = Vec::with_capacity(tails.len());
-    for NamedTail { trail, tail, watch } in tails {
-        let name = format!("tail {trail}");
-        means.tasks.spawn(name, OnError::StopProcess, OnStop::Wait, async move { Ok(tail.run().await?) });
+    for NamedTail { trail, tail, watch, digests } in tails {
+        for (of, tail) in [("logs", Some(tail)), ("digests", digests)] {
+            let Some(tail) = tail else { continue };
+            let name = format!("tail {trail} {of}");
+            means.tasks.spawn(name, OnError::StopProcess, OnStop::Wait, async move { Ok(tail.run().await?) });
+        }
         watches.push(watch);
     }
     watches
@@ -288,6 +223,7 @@ fn summarize(
     engine: &Engine,
     ledger: &Ledger,
     mut troubles: Vec<String>,
+    once: bool,
     ended_in_time: bool,
     took: Duration,
 ) -> Summary {
@@ -308,7 +244,7 @@ fn summarize(
         troubles.push(end.to_string());
     }
     let counts = engine.counters.counts();
-    if counts.findings > 0 || !engine.out.is_empty() {
+    if counts.findings > 0 || !engine.out.is_empty() || (once && accuses(ledger)) {
         ended = ended.max(Ended::Finding);
     }
     Summary {
@@ -320,4 +256,15 @@ fn summarize(
         out: engine.out.clone(),
         findings: ledger.finding_counts().unwrap_or_default(),
     }
+}
+
+/// Whether a finding about integrity is open: the exit code says so until somebody has looked at it.
+fn accuses(ledger: &Ledger) -> bool {
+    /// Open findings that are looked at; more of them than this are no trouble of reading any more.
+    const MOST: usize = 1_000;
+    let open = ledger.findings(&Filter { open: true, ..Filter::default() }, MOST).unwrap_or_default();
+    let accuses = |finding: &Finding| {
+        FindingKind::from_name(&finding.kind).is_none_or(|kind| kind.weight() == Weight::Integrity)
+    };
+    open.len() >= MOST || open.iter().any(accuses)
 }

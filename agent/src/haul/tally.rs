@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use serde_json::json;
-use trailhaul_core::decode::Outcome;
+use trailhaul_core::decode::{Damage, DamageReason, Outcome};
 use trailhaul_core::dedup::Decision;
 use trailhaul_core::model::{
     AccountId, BatchId, Dropped, LogKey, MAX_RANGES, ObjectEntry, ObjectRef, Verdict,
@@ -86,7 +86,11 @@ impl Tally {
     /// Notes the end of the object, and writes a line per damage.
     pub fn conclude(&mut self, outcome: &Outcome, quarantine: &mut Vec<u8>) {
         let entry = &mut self.entry;
-        entry.sha256 = outcome.inflated_sha256.map(hex::encode);
+        // Of a container that is not whole, or goes on behind its end, the hash says too little.
+        let odd =
+            |damage: &Damage| matches!(damage.reason, DamageReason::TrailingData | DamageReason::Checksum);
+        let sound = !outcome.damages.iter().any(odd);
+        entry.sha256 = outcome.inflated_sha256.filter(|_| sound).map(hex::encode);
         entry.inflated = outcome.inflated_size;
         let damaged = u64::from(outcome.damaged_records());
         entry.quarantined += damaged;

@@ -5,8 +5,10 @@
 //! names, and the digest itself as done. Whoever crashes before it finds the digest among the found objects.
 //! Rows are bounded by `state.retention`.
 
+use std::collections::BTreeMap;
+
 use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
-use trailhaul_core::model::{BatchId, LaneId, ObjectRef, Verdict};
+use trailhaul_core::model::{AccountId, BatchId, LaneId, LogKey, ObjectRef, Verdict};
 use trailhaul_core::plan::{Day, FoundObject};
 use trailhaul_core::verify::{ChainId, ChainKind};
 
@@ -61,6 +63,9 @@ pub struct BatchRow {
     pub entry: u64,
 }
 
+/// Objects with their rows.
+pub type PendingRows = Vec<(ObjectRef, InventoryRow)>;
+
 /// Where a page of rows ended; the next begins after it.
 pub type RowMark = Vec<u8>;
 
@@ -99,8 +104,13 @@ impl Ledger {
             }
             let end = i64::from_be_bytes(take(&mut value.value(), "awaited")?);
             let (bucket, key_text) = object_name(&names, key.value())?;
-            let object =
-                ObjectRef { bucket: bucket.into(), key: key_text, etag: String::new(), version: None, size: 0 };
+            let object = ObjectRef {
+                bucket: bucket.into(),
+                key: key_text,
+                etag: String::new(),
+                version: None,
+                size: 0,
+            };
             rows.push(Awaited { object, end });
             last = Some(key.value().to_vec());
         }
@@ -129,7 +139,7 @@ impl Ledger {
         &self,
         after: Option<&[u8]>,
         scan: usize,
-    ) -> Result<(Vec<(ObjectRef, InventoryRow)>, Option<RowMark>), LedgerError> {
+    ) -> Result<(PendingRows, Option<RowMark>), LedgerError> {
         let read = self.db.begin_read()?;
         let names = stream_names(&read)?;
         let table = read.open_table(super::tables::INVENTORY)?;
@@ -159,6 +169,40 @@ impl Ledger {
             }
         }
         Ok((rows, None))
+    }
+
+    /// Whether the object under this key was found and is not done.
+    pub fn is_found(&self, object: &ObjectRef) -> Result<bool, LedgerError> {
+        let Some((stream, day, name)) = place_of(object) else { return Ok(false) };
+        let read = self.db.begin_read()?;
+        let streams = read.open_table(STREAMS)?;
+        let number = streams.get(super::inventory::stream_name(&stream).as_str())?.map(|row| row.value());
+        let Some(number) = number else { return Ok(false) };
+        let table = read.open_table(super::tables::FOUND)?;
+        Ok(table.get(row_key(number, day, &name).as_slice())?.is_some())
+    }
+
+    /// How many objects that are done have each verdict, by account; digests are not counted. Reads every row.
+    pub fn verdict_counts(&self) -> Result<BTreeMap<(AccountId, Verdict), u64>, LedgerError> {
+        let read = self.db.begin_read()?;
+        let mut accounts = BTreeMap::new();
+        for (number, name) in stream_names(&read)? {
+            // A day and a name make it a key of the grammar.
+            let key = format!("{}2000/01/01/x_20000101T0000Z", name.split_once('\0').map_or("", |(_, p)| p));
+            if let Ok(key) = LogKey::parse(&key)
+                && key.family.holds_records()
+            {
+                accounts.insert(number, key.account);
+            }
+        }
+        let mut counts = BTreeMap::new();
+        for row in read.open_table(super::tables::INVENTORY)?.iter()? {
+            let (key, value) = row?;
+            let number = u32::from_be_bytes(take(&mut key.value(), "inventory")?);
+            let Some(account) = accounts.get(&number) else { continue };
+            *counts.entry((*account, super::inventory::decode(value.value())?.verdict)).or_default() += 1;
+        }
+        Ok(counts)
     }
 
     /// Chains in order, at most `limit`, after the one that the last call returned; `None` at the end.
@@ -304,14 +348,28 @@ impl DigestWriter<'_> {
         Ok(())
     }
 
+    /// A digest that was found is gone: nothing is to be done about it.
+    pub fn forget(&mut self, digest: &ObjectRef) -> Result<(), LedgerError> {
+        let Some((stream, day, name)) = place_of(digest) else { return Ok(()) };
+        let key = row_key(stream_number(self.transaction, &stream)?, day, &name);
+        self.transaction.open_table(super::tables::FOUND)?.remove(key.as_slice())?;
+        Ok(())
+    }
+
     /// A digest is done; `proven` where its signature or a successor vouches for it.
-    pub fn done(&mut self, digest: &ObjectRef, proven: bool) -> Result<(), LedgerError> {
+    pub fn done(
+        &mut self,
+        digest: &ObjectRef,
+        proven: bool,
+        sha256: Option<[u8; 32]>,
+    ) -> Result<(), LedgerError> {
         let row = InventoryRow {
             etag: digest.etag.clone(),
-            sha256: None,
+            sha256,
             verdict: if proven { Verdict::Verified } else { Verdict::Mismatch },
             batch: BatchId { lane: LaneId(0), epoch: 0, batch: 0 },
             object: 0,
+            said: 0,
         };
         put(self.transaction, digest, &row)
     }

@@ -34,7 +34,7 @@ mod transaction;
 mod tests;
 
 pub use accounts::AccountTotals;
-pub use digests::{Awaited, BatchRow, ChainRow, DigestWriter, Expected, RowMark};
+pub use digests::{Awaited, BatchRow, ChainRow, DigestWriter, Expected, PendingRows, RowMark};
 pub use error::LedgerError;
 pub use findings::{Ack, Filter, Finding, FindingCounts, Found, NewFinding};
 pub use ids::LaneIds;

@@ -10,8 +10,8 @@ use redb::{Database, DatabaseError, ReadableDatabase, WriteTransaction};
 use super::LedgerError;
 use super::listen::Ears;
 use super::tables::{
-    ACCOUNTS, AWAITED, BATCHES, CHAIN_NAMES, CHAIN_NUMBERS, CHAINS, EXPECTED, FINDINGS, FOUND, IDS, INVENTORY,
-    KEYS, LANES, META, OUTBOX, PLANS, PREPARED, SCHEMA, SEGMENTS, STREAMS, TEXTS, VERDICTS,
+    ACCOUNTS, AWAITED, BATCHES, CHAIN_NAMES, CHAIN_NUMBERS, CHAINS, EXPECTED, FINDINGS, FOUND, IDS,
+    INVENTORY, KEYS, LANES, META, OUTBOX, PLANS, PREPARED, SCHEMA, SEGMENTS, STREAMS, TEXTS, VERDICTS,
 };
 
 /// Asked before each durable transaction; `false` freezes the ledger. Production has none; crash tests count

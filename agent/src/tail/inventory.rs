@@ -68,6 +68,16 @@ pub trait Intake: Send + Sync + fmt::Debug {
     async fn offer(&self, found: Found) -> Result<(), IntakeClosed>;
 }
 
+/// Is told how far listings have come: absence can only be concluded from a listing.
+pub trait Listed: Send + Sync + fmt::Debug {
+    /// A listing of this stream came to its end; the plan knows which days were listed and when.
+    fn listed(&self, stream: &StreamKey, plan: &DayPlan);
+
+    /// A walk over the folders of the bucket that began at `began` (Unix seconds) came to its end; `whole` where
+    /// no folder was left out.
+    fn walked(&self, began: i64, whole: bool);
+}
+
 /// An inventory in memory, for tests and simulations; it grows with what it is told.
 #[derive(Debug, Default)]
 pub struct MemoryInventory(Mutex<MemoryState>);

@@ -18,7 +18,7 @@ use trailhaul_core::model::{Family, StreamKey};
 use trailhaul_core::plan::{DayPlan, DayRules, Start};
 
 use super::health::Health;
-use super::inventory::{Intake, Inventory, InventoryError};
+use super::inventory::{Intake, Inventory, InventoryError, Listed};
 use super::schedule::Schedule;
 use super::streams::{TrailBucket, Walk};
 use super::turn::{Context, Stream, Turn, TurnError, blocking};
@@ -39,6 +39,8 @@ pub struct TailConfig {
     pub walk_every: u32,
     /// For each request.
     pub retry: RetryPolicy,
+    /// Who is told how far listings have come.
+    pub listed: Option<Arc<dyn Listed>>,
 }
 
 impl TailConfig {
@@ -52,6 +54,7 @@ impl TailConfig {
             at_once: 8,
             walk_every: 3_600,
             retry: RetryPolicy::requests(),
+            listed: None,
         }
     }
 }
@@ -225,6 +228,9 @@ async fn admit(
     for (plan, key) in loaded? {
         let plan = plan.unwrap_or_else(|| DayPlan::new(context.config.start));
         schedule.add(Stream { key, plan, saved: None }, now);
+    }
+    if let Some(listed) = &context.config.listed {
+        listed.walked(now, walked.failures_total == 0 && !walked.is_cut);
     }
     health.walked(&context.bucket, schedule.len(), &walked);
     Ok(())

@@ -28,6 +28,6 @@ mod turn;
 mod tests;
 
 pub use health::{Health, Trouble, WalkHealth};
-pub use inventory::{Found, Intake, IntakeClosed, Inventory, InventoryError, MemoryInventory};
+pub use inventory::{Found, Intake, IntakeClosed, Inventory, InventoryError, Listed, MemoryInventory};
 pub use lister::{Pass, Tail, TailConfig, TailError, TailSeams};
 pub use streams::{Carries, FailedPrefix, ForeignFolder, MAX_REPORTED, MAX_STREAMS, TrailBucket, Walk, walk};

@@ -53,6 +53,15 @@ pub struct Carries {
 }
 
 impl Carries {
+    /// Whether the bucket may carry this account below this organization's folder (`None`: below none).
+    pub fn admits(&self, organization: Option<&OrganizationId>, account: AccountId) -> bool {
+        let place = match organization {
+            Some(organization) => self.admits_organization(organization),
+            None => !self.below_organization,
+        };
+        place && self.admits_account(account)
+    }
+
     fn admits_organization(&self, found: &OrganizationId) -> bool {
         self.organization.as_ref().is_none_or(|pinned| pinned == found)
     }

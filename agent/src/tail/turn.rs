@@ -114,6 +114,9 @@ impl Context {
         if is_over {
             let now = self.now().max(began);
             stream.plan.done(&self.config.rules, listing, began, now, new);
+            if let Some(listed) = &self.config.listed {
+                listed.listed(&stream.key, &stream.plan);
+            }
         }
         self.save(stream, listing, began).await
     }

@@ -134,6 +134,32 @@ impl DayPlan {
             && again.min().is_none_or(|first| *first >= day)
     }
 
+    /// The first day that counts.
+    pub fn first(&self) -> Day {
+        self.first
+    }
+
+    /// The last day that was opened; `None` before the first listing.
+    pub fn frontier(&self) -> Option<Day> {
+        self.frontier
+    }
+
+    /// Whether days that were over before anybody listed them are still to be listed through.
+    pub fn is_in_history(&self) -> bool {
+        self.history.is_some()
+    }
+
+    /// When the listing of a day began that was the last one to come to its end, in seconds since the Unix epoch;
+    /// the end of time for a day that is over and was listed through, `None` for one that is still to be listed or
+    /// never is.
+    pub fn listed(&self, day: Day) -> Option<i64> {
+        let is_history = self.history.as_ref().is_some_and(|h| h.from <= day && day <= h.to);
+        if is_history || day < self.first || self.frontier.is_none_or(|frontier| frontier < day) {
+            return None;
+        }
+        self.open.get(&day).map_or(Some(i64::MAX), |open| open.listed)
+    }
+
     /// When the next listing is due, in seconds since the Unix epoch; a moment that has passed means now.
     pub fn due(&self, rules: &DayRules) -> i64 {
         if self.history.is_some() {

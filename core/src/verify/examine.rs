@@ -64,12 +64,23 @@ pub fn examine(
     expected: Expected<'_>,
     keys: &KeyRing,
 ) -> Examined {
+    examine_within(stored, name, expected, keys, MAX_DIGEST)
+}
+
+/// The same with another cap on the inflated bytes; beyond it the fault is [`FormatFault::TooLarge`].
+pub fn examine_within(
+    stored: &StoredDigest<'_>,
+    name: &DigestKey<'_>,
+    expected: Expected<'_>,
+    keys: &KeyRing,
+    cap: u64,
+) -> Examined {
     let unusable = |fault| {
         let bucket = if let Expected::Here(bucket) = expected { bucket } else { "" };
         let place = Place { bucket: bucket.to_owned(), key: stored.key.to_owned() };
         Examined { fault: Some(fault), seen: Seen::Unusable { place, end: name.end }, logs: Vec::new() }
     };
-    let inflated = match inflate_digest(stored.bytes, MAX_DIGEST) {
+    let inflated = match inflate_digest(stored.bytes, cap) {
         Ok(inflated) if inflated.trailing => return unusable(DigestFault::Format(FormatFault::Trailing)),
         Ok(inflated) => inflated.bytes,
         Err(fault) => return unusable(DigestFault::Format(fault)),

@@ -49,7 +49,7 @@ mod track_tests;
 
 pub use chain::{Chain, ChainEvent, Link, MAX_NODES, Place, Previous, Seen};
 pub use document::{Digest, DigestLog, DocumentError};
-pub use examine::{Examined, Expected, SignatureMetadata, StoredDigest, examine};
+pub use examine::{Examined, Expected, SignatureMetadata, StoredDigest, examine, examine_within};
 pub use hash::Sha256;
 pub use inflate::{Form, FormatFault, InflatedDigest, LogContent, LogHasher, MAX_DIGEST, inflate_digest};
 pub use key_list::{KeyListError, parse_public_keys, write_public_keys};

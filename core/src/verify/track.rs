@@ -261,6 +261,11 @@ impl Track {
         self.families.contains(&family)
     }
 
+    /// Whether a trusted successor vouches for the digest with this key.
+    pub fn is_vouched(&self, key: &str) -> bool {
+        self.chain.vouched().any(|place| place.key == key)
+    }
+
     /// Digests that could not be examined yet.
     pub fn unread(&self) -> impl Iterator<Item = &Fault> {
         let vouched: Vec<&str> = self.chain.vouched().map(|place| place.key.as_str()).collect();
@@ -282,10 +287,22 @@ impl Track {
         let within = |place: &&Place| end_of(place).is_some_and(|end| end > scope.from);
         let mut say = |kind, place: &Place, text: &str| {
             let end = end_of(place).unwrap_or_default();
-            problems.push(Problem { kind, place: place.clone(), from: end - CADENCE, to: end, text: text.to_owned() });
+            problems.push(Problem {
+                kind,
+                place: place.clone(),
+                from: end - CADENCE,
+                to: end,
+                text: text.to_owned(),
+            });
         };
-        for place in self.chain.replaced().filter(within) {
-            say(ProblemKind::Replaced, place, "it is not the digest that stood there when its successor was signed");
+        // One that proves nothing has been named already.
+        let proven = |place: &&Place| !self.faults.iter().any(|fault| fault.key == place.key);
+        for place in self.chain.replaced().filter(within).filter(proven) {
+            say(
+                ProblemKind::Replaced,
+                place,
+                "it is not the digest that stood there when its successor was signed",
+            );
         }
         for place in survey.unlinked.iter().filter(within) {
             say(ProblemKind::Unlinked, place, "it does not link to the digest before it");

@@ -92,8 +92,7 @@ fn a_moved_trail_is_not_silent() {
     let objects = Signer::new(ChainKind::Normal).hours(3);
     let mut track = follow(&objects);
     let Seen::Signed(last) = objects[2].examine(&ring()).seen else { panic!("proven") };
-    let mut stated =
-        Previous { place: last.place, sha256: Some(last.sha256), signature: last.signature };
+    let mut stated = Previous { place: last.place, sha256: Some(last.sha256), signature: last.signature };
     track.moved_on(T0 + 2 * HOUR, &stated);
     let again = Track::from_bytes(&track.to_bytes()).unwrap();
     assert_eq!(kinds(&again, T0 + 30 * HOUR), []);

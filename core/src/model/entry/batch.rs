@@ -97,7 +97,7 @@ pub struct ObjectEntry {
     /// The object.
     #[serde(flatten)]
     pub object: ObjectRef,
-    /// SHA-256 (hex) of the inflated bytes; `None` where a cap ended the reading.
+    /// SHA-256 (hex) of the inflated bytes; `None` where a cap ended the reading, or the container is damaged.
     pub sha256: Option<String>,
     /// Inflated bytes that were read.
     pub inflated: u64,
@@ -156,7 +156,7 @@ pub struct Dropped {
 }
 
 /// Where the digest of an object stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Its digest has not come yet.
