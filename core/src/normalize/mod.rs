@@ -292,4 +292,4 @@ fn render(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -41,7 +41,7 @@ pub(super) fn context(enrichment: Option<&AccountInfo>) -> Context<'_> {
 }
 
 /// Renders one record without redaction.
-pub(super) fn render_as(format: Format, raw: &str) -> Result<String, Refusal> {
+pub(crate) fn render_as(format: Format, raw: &str) -> Result<String, Refusal> {
     let info = info();
     let mut renderer = Renderer::new(format, Redaction::default()).unwrap();
     let mut out = Vec::new();
@@ -51,7 +51,7 @@ pub(super) fn render_as(format: Format, raw: &str) -> Result<String, Refusal> {
 
 /// The folder of real data, which is not part of the project. Absent, a test says so and passes; under CI it
 /// fails.
-pub(super) fn shared() -> Option<PathBuf> {
+pub(crate) fn shared() -> Option<PathBuf> {
     let folder = std::env::var_os("TRAILHAUL_SHARED")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")), PathBuf::from);
     if folder.join("data").is_dir() {
@@ -64,7 +64,7 @@ pub(super) fn shared() -> Option<PathBuf> {
 }
 
 /// Every record under the shared data, each as the text of one JSON object.
-pub(super) fn real_records(folder: &std::path::Path) -> Vec<String> {
+pub(crate) fn real_records(folder: &std::path::Path) -> Vec<String> {
     let mut records = Vec::new();
     let mut folders = vec![folder.join("data")];
     while let Some(folder) = folders.pop() {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::super::tests::{class, json, lines};
 use super::*;
-use crate::normalize::OcsfVersion;
+use crate::normalize::{Format, OcsfVersion};
 
 const STAMP: i64 = 1_438_395_000_000;
 const DAY: i64 = 86_400_000;
@@ -83,6 +83,33 @@ proptest! {
             wanted.sort();
             prop_assert_eq!(found, wanted);
         }
+    }
+}
+
+#[test]
+fn every_real_record_reads_back_as_it_was() {
+    let Some(folder) = crate::normalize::tests::shared() else { return };
+    let records = crate::normalize::tests::real_records(&folder);
+    for version in [OcsfVersion::V1_1, OcsfVersion::V1_5, OcsfVersion::V1_8] {
+        let mut made = ParquetFiles::new(1_000);
+        let mut expected: Vec<String> = Vec::new();
+        let mut pieces = Vec::new();
+        for raw in &records {
+            let line = crate::normalize::tests::render_as(Format::Ocsf(version), raw).unwrap();
+            made.push(line.as_bytes(), from(111_122_223_333, "eu-central-1"))
+                .unwrap_or_else(|error| panic!("{}: {error}: {line}", version.as_str()));
+            expected.push(serde_json::from_str::<serde_json::Value>(&line).unwrap().to_string());
+            pieces.extend(made.ready());
+        }
+        made.finish().unwrap();
+        pieces.extend(made.ready());
+        let files = files(pieces);
+        let mut found: Vec<String> =
+            files.iter().flat_map(|file| rows(&file.1)).map(|row| row.to_string()).collect();
+        println!("{}: {} records in {} files", version.as_str(), found.len(), files.len());
+        found.sort();
+        expected.sort();
+        assert!(found == expected, "{}: what is read back differs", version.as_str());
     }
 }
 
