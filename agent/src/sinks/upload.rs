@@ -67,7 +67,8 @@ impl UploadWriter {
     /// Uploads the rest and seals the upload; `None` when nothing was written.
     pub async fn prepare(&mut self) -> Result<Option<Output>, SinkError> {
         if !self.buffer.is_empty() {
-            let body = self.buffer.split().freeze();
+            // Taken, not split: a writer that is kept for its abort keeps no room.
+            let body = std::mem::take(&mut self.buffer).freeze();
             self.put_part(body).await?;
         }
         let Some(upload) = self.upload.clone() else { return Ok(None) };
