@@ -49,7 +49,7 @@ fn say(ledger: &Ledger, objects: &[ObjectRef]) -> Result<(), LedgerError> {
         ledger.find(&finding.evidence("e1"), now())?;
         let row = ledger.finding(KIND, &subject)?;
         if row.is_some_and(|row| row.ack.is_none()) {
-            ledger.acknowledge(KIND, &subject, ("a drill", "ana"), now())?;
+            ledger.acknowledge(&[(KIND.to_owned(), subject)], ("a drill", "ana"), now())?;
         }
         if ledger.object(object)?.is_some_and(|row| row.verdict == Verdict::Pending) {
             let verdict = VerdictNote {
@@ -163,6 +163,11 @@ async fn notes_survive_every_crash_and_are_told_once() {
                 told.iter().filter(|(name, count)| **count > 1 && !name.starts_with("verdict")).collect();
             assert!(twice.is_empty(), "{context}: {twice:?}");
             world.check_journal(&context).await;
+            world.check_nothing_uncommitted(&context).await;
+            world.check_no_uploads(&context).await;
+            let mut subjects: Vec<String> = objects.iter().map(ToString::to_string).collect();
+            subjects.sort();
+            assert_eq!(world.finding_records().await, subjects, "{context}: each finding is one record");
             world.lose_ledger();
             world.tell(|_| ());
             let rebuilt = world.run(&Steps::new(), &Options::default()).await;

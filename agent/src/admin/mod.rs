@@ -1,1 +1,22 @@
-//! Health, metrics and status of a running agent.
+//! What an agent says of itself, and what a person may tell it: status, findings, acknowledgements.
+//!
+//! ```text
+//!  command line ──► socket STATE/control.sock ──► running agent ─┐
+//!              └──► ledger of the state folder, where none runs ─┴► desk: one request, one answer
+//! ```
+//!
+//! In: a [`Request`]. Out: an [`Answer`], the same whether an agent runs or not. Invariant: whoever may use the
+//! socket may read the state folder (mode 0600); a request changes nothing but acknowledgements, which are durable
+//! before they are answered. Failure: an answer that says what is wrong; the agent goes on.
+
+mod client;
+mod desk;
+mod protocol;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+pub use client::{AskError, ask};
+pub use desk::Desk;
+pub use protocol::{Answer, FindingsPage, LaneLine, ObjectStatus, Request, Status};
+pub use socket::{SocketError, SocketPath, serve};

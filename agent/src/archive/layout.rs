@@ -56,9 +56,19 @@ impl Layout {
         format!("{}ext/", self.prefix)
     }
 
+    /// `findings/`: records of findings.
+    pub fn findings(&self, partition: &str, batch: BatchId, extension: &str) -> String {
+        format!("{}findings/{partition}{batch}.{extension}", self.prefix)
+    }
+
+    /// Where the records of findings are.
+    pub fn findings_folder(&self) -> String {
+        format!("{}findings/", self.prefix)
+    }
+
     /// Where batches upload to: every unfinished upload of ours lies below one of these.
-    pub fn upload_folders(&self) -> [String; 3] {
-        ["data/", "index/", "quarantine/"].map(|folder| format!("{}{folder}", self.prefix))
+    pub fn upload_folders(&self) -> [String; 4] {
+        ["data/", "index/", "quarantine/", "findings/"].map(|folder| format!("{}{folder}", self.prefix))
     }
 }
 
@@ -84,8 +94,9 @@ mod tests {
                 layout.data("date=2026-11-22/", batch, "ndjson.zst"),
                 layout.index(batch),
                 layout.quarantine("date=2026-11-22/", batch),
+                layout.findings("date=2026-11-22/", batch, "ndjson.zst"),
             ];
-            for (key, folder) in keys.iter().zip(["data/", "index/", "quarantine/"]) {
+            for (key, folder) in keys.iter().zip(["data/", "index/", "quarantine/", "findings/"]) {
                 assert_eq!(Layout::batch_of(key), Some(batch));
                 assert!(
                     layout

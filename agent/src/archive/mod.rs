@@ -3,6 +3,7 @@
 //! ```text
 //! data/date=YYYY-MM-DD/LANE-EPOCH-BATCH.ndjson.zst   what readers glob
 //! index/LANE-EPOCH-BATCH.ids                          the ids of each batch
+//! findings/date=YYYY-MM-DD/LANE-EPOCH-BATCH.ndjson.zst records of findings, where the sink asks for them
 //! quarantine/date=YYYY-MM-DD/LANE-EPOCH-BATCH.ndjson  what could not be read as a record
 //! journal/genesis                                     created once, by a conditional write
 //! journal/LANE/NUMBER.json                            one folder per lane

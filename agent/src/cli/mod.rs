@@ -4,9 +4,11 @@
 //! A command that does not exist yet is not declared. Failure: a wrong command line is 64, a configuration
 //! that does not hold is 78 with every problem listed; neither starts anything.
 
+mod agent;
 mod check;
 mod completions;
 mod exit;
+mod findings;
 mod load;
 mod normalize;
 mod output;
@@ -95,6 +97,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Status(status::Args),
+    Findings(findings::Args),
     Normalize(Box<normalize::Args>),
     Verify(Box<verify::Args>),
     Schema(schema::Args),
@@ -123,6 +126,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let code = match &cli.command {
         Command::Run(args) => run::run(args, &cli.global, &mut output),
         Command::Status(args) => status::run(args, &cli.global, &mut output),
+        Command::Findings(args) => findings::run(args, &cli.global, &mut output),
         Command::Check(args) => check::run(args, &cli.global, &mut output),
         Command::Normalize(args) => normalize::run(args, &cli.global, &mut output),
         Command::Verify(args) => verify::run(args, &cli.global, &mut output),

@@ -1,20 +1,20 @@
-//! `trailhaul status`: what the state folder of an agent that is not running remembers.
+//! `trailhaul status`: what an agent has done, from the running agent or from its state folder where none runs.
 //!
-//! In: the configuration (for the state folder). Out: per account what was hauled and until when, lanes,
-//! findings; with `--object` what is known of one object. Exit codes: 0; 1 when there are findings; 69 when
-//! the state folder cannot be read, or is in use by a running agent.
+//! In: the configuration (for the state folder). Out: per account what was hauled and until when, lanes, open
+//! findings; with `--object` what is known of one object. Exit codes: 0; 1 while a finding is open; 69 when
+//! nobody can answer.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-use trailhaul_core::model::{AccountId, LaneId, ObjectRef, Verdict};
+use serde_json::json;
+use trailhaul_core::model::{AccountId, Verdict};
 
+use super::agent::{answer, odd};
+use super::findings::{lines, to_json};
 use super::load::load;
 use super::output::table;
 use super::{ExitCode, Global, Output};
-use crate::config::Config;
-use crate::haul::{RunOptions, engine_plans};
-use crate::ledger::{AccountTotals, Filter, Finding, Ledger, LedgerError, LedgerOptions};
+use crate::admin::{Answer, ObjectStatus, Request, Status};
 
 /// Show what was hauled, and what stands in the way.
 #[derive(Debug, clap::Args)]
@@ -24,68 +24,58 @@ pub(super) struct Args {
     object: Option<String>,
 }
 
-/// So many findings are shown.
-const SHOWN: usize = 100;
-/// A look at the ledger needs little cache.
-const CACHE: usize = 8 << 20;
-
 pub(super) fn run(args: &Args, global: &Global, output: &mut Output) -> ExitCode {
     let config = match load(global, output) {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if !config.state.path.join("ledger.redb").exists() {
-        output.trouble(&format!("{} holds no ledger: nothing was hauled yet", config.state.path.display()));
-        return ExitCode::Unreachable;
-    }
-    let options = LedgerOptions { cache_bytes: CACHE, rebuild: false, gate: None };
-    let shown = Ledger::open(&config.state.path, &options).and_then(|ledger| match &args.object {
-        Some(key) => object(&config, &ledger, key, output),
-        None => overview(&config, &ledger, output),
-    });
-    match shown {
-        Ok(code) => code,
-        Err(error) => {
-            output.trouble(&format!("cannot show the status: {error}"));
+    let request = match &args.object {
+        Some(key) => Request::Object { key: key.clone() },
+        None => Request::Status {},
+    };
+    match (answer(&config, &request, output), &args.object) {
+        (Err(code), _) => code,
+        (Ok(Answer::Status(status)), None) => overview(&status, output),
+        (Ok(Answer::Object { object: Some(object) }), Some(_)) => show(&object, output),
+        (Ok(Answer::Object { object: None }), Some(key)) => {
+            output.trouble(&format!(
+                "{key} is not in the inventory: it was not hauled, or longer ago than state.retention"
+            ));
             ExitCode::Unreachable
         }
+        (Ok(_), _) => odd(output),
     }
 }
 
-fn overview(config: &Config, ledger: &Ledger, output: &mut Output) -> Result<ExitCode, LedgerError> {
-    let accounts = ledger.accounts()?;
-    let findings = ledger.findings(&Filter { open: true, ..Filter::default() }, SHOWN)?;
-    let count = ledger.finding_counts()?.open;
-    let (waiting, more) = ledger.found(None, 10_000)?;
-    let lanes = lanes(config, ledger)?;
-    let verdicts = verdicts(ledger)?;
+fn overview(status: &Status, output: &mut Output) -> ExitCode {
     if output.is_json() {
+        let accounts = status.accounts.iter().map(|(id, totals)| (id.to_string(), json!(totals)));
         output.json(&json!({
-            "agent": ledger.agent(),
-            "archive": ledger.archive()?,
-            "accounts": accounts.iter().map(|(id, totals)| (id.to_string(), to_json(totals))).collect::<serde_json::Map<_, _>>(),
-            "lanes": lanes.iter().map(|(lane, entries, epoch)| json!({"lane": lane.0, "entries": entries, "epoch": epoch})).collect::<Vec<_>>(),
-            "verdicts": verdicts.iter().map(|(id, counts)| (id.to_string(), to_json(counts))).collect::<serde_json::Map<_, _>>(),
-            "waiting_objects": waiting.len(),
-            "waiting_more": more.is_some(),
-            "findings": findings.iter().map(to_json).collect::<Vec<_>>(),
-            "finding_count": count,
+            "agent": status.agent,
+            "archive": status.archive,
+            "running": status.running,
+            "accounts": accounts.collect::<serde_json::Map<_, _>>(),
+            "lanes": status.lanes,
+            "verdicts": verdicts(status).iter().map(|(id, counts)| (id.to_string(), json!(counts))).collect::<serde_json::Map<_, _>>(),
+            "waiting_objects": status.waiting,
+            "waiting_more": status.waiting_more,
+            "findings": status.findings.iter().map(to_json).collect::<Vec<_>>(),
+            "finding_count": status.counts.open,
+            "acknowledged_count": status.counts.acknowledged,
         }));
     } else {
-        let table = verdict_table(&verdicts);
-        output.text(&text(&accounts, &lanes, &table, waiting.len(), more.is_some(), &findings, count));
+        output.text(&text(status));
     }
-    Ok(if count > 0 { ExitCode::Finding } else { ExitCode::Good })
+    if status.counts.open > 0 { ExitCode::Finding } else { ExitCode::Good }
 }
 
 /// How many objects of each account have which verdict.
-fn verdicts(ledger: &Ledger) -> Result<BTreeMap<AccountId, BTreeMap<&'static str, u64>>, LedgerError> {
+fn verdicts(status: &Status) -> BTreeMap<AccountId, BTreeMap<&'static str, u64>> {
     let mut accounts: BTreeMap<AccountId, BTreeMap<&'static str, u64>> = BTreeMap::new();
-    for ((account, verdict), count) in ledger.verdict_counts()? {
-        let name = VERDICTS.iter().find(|(known, _)| *known == verdict).map_or("", |(_, name)| *name);
-        accounts.entry(account).or_default().insert(name, count);
+    for (account, verdict, count) in &status.verdicts {
+        accounts.entry(*account).or_default().insert(verdict.as_str(), *count);
     }
-    Ok(accounts)
+    accounts
 }
 
 /// Verdicts as they are shown, from good to bad.
@@ -116,26 +106,7 @@ fn verdict_table(accounts: &BTreeMap<AccountId, BTreeMap<&'static str, u64>>) ->
     format!("\n{}", table(&rows))
 }
 
-fn lanes(config: &Config, ledger: &Ledger) -> Result<Vec<(LaneId, u64, u32)>, LedgerError> {
-    let count = engine_plans(config, RunOptions::default()).map_or(0, |(plans, _)| plans.home.lanes);
-    let mut lanes = Vec::new();
-    for number in 0..count {
-        if let Some(state) = ledger.lane(LaneId(number))? {
-            lanes.push((LaneId(number), state.number, state.epoch));
-        }
-    }
-    Ok(lanes)
-}
-
-fn text(
-    accounts: &[(AccountId, AccountTotals)],
-    lanes: &[(LaneId, u64, u32)],
-    verdicts: &str,
-    waiting: usize,
-    more: bool,
-    findings: &[Finding],
-    count: u64,
-) -> String {
+fn text(status: &Status) -> String {
     let heads = [
         "ACCOUNT",
         "OBJECTS",
@@ -151,7 +122,7 @@ fn text(
     let time = |seconds: i64| {
         jiff::Timestamp::from_second(seconds).map_or_else(|_| "-".to_owned(), |t| t.to_string())
     };
-    for (account, totals) in accounts {
+    for (account, totals) in &status.accounts {
         rows.push(vec![
             account.to_string(),
             totals.objects.to_string(),
@@ -164,70 +135,45 @@ fn text(
             time(totals.last_commit),
         ]);
     }
-    let entries: u64 = lanes.iter().map(|(_, entries, _)| entries).sum();
+    let entries: u64 = status.lanes.iter().map(|lane| lane.entries).sum();
     let mut text = table(&rows);
-    text.push_str(verdicts);
-    text.push_str(&format!("\n{} lanes in use, {entries} journal entries\n", lanes.len()));
-    if waiting > 0 {
-        let more = if more { "at least " } else { "" };
-        text.push_str(&format!("{more}{waiting} objects found and not hauled yet\n"));
+    text.push_str(&verdict_table(&verdicts(status)));
+    text.push_str(&format!("\n{} lanes in use, {entries} journal entries\n", status.lanes.len()));
+    text.push_str(if status.running { "the agent runs\n" } else { "no agent runs\n" });
+    if status.waiting > 0 {
+        let more = if status.waiting_more { "at least " } else { "" };
+        text.push_str(&format!("{more}{} objects found and not hauled yet\n", status.waiting));
     }
-    if count == 0 {
-        text.push_str("no findings\n");
+    let counts = status.counts;
+    let acknowledged = match counts.acknowledged {
+        0 => String::new(),
+        count => format!(", {count} acknowledged"),
+    };
+    if counts.open == 0 {
+        text.push_str(&format!("no open findings{acknowledged}\n"));
         return text;
     }
-    text.push_str(&format!("\n{count} findings\n"));
-    for finding in findings {
-        text.push_str(&format!(
-            "{}  {}  seen {} times, last {}\n    {}\n",
-            finding.kind, finding.subject, finding.count, finding.last, finding.text
-        ));
-    }
+    text.push_str(&format!("\n{} open findings{acknowledged}\n{}", counts.open, lines(&status.findings)));
     text
 }
 
-fn object(config: &Config, ledger: &Ledger, key: &str, output: &mut Output) -> Result<ExitCode, LedgerError> {
-    for trail in config.trails.listed() {
-        let bucket = trail.place.bucket();
-        let key = key.strip_prefix(bucket.as_ref()).map_or(key, |rest| rest.trim_start_matches('/'));
-        let object = ObjectRef {
-            bucket: bucket.clone(),
-            key: key.to_owned(),
-            etag: String::new(),
-            version: None,
-            size: 0,
-        };
-        let Some(row) = ledger.object(&object)? else { continue };
-        let facts = json!({
-            "bucket": bucket,
-            "key": key,
-            "etag": row.etag,
-            "sha256": row.sha256.map(hex::encode),
-            "verdict": row.verdict,
-            "batch": row.batch,
-            "object_in_batch": row.object,
-        });
-        if output.is_json() {
-            output.json(&facts);
-        } else {
-            let facts: Vec<Vec<String>> = facts
-                .as_object()
-                .into_iter()
-                .flatten()
-                .map(|(name, value)| {
-                    vec![name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)]
-                })
-                .collect();
-            output.text(&table(&facts));
-        }
-        return Ok(ExitCode::Good);
+fn show(object: &ObjectStatus, output: &mut Output) -> ExitCode {
+    if output.is_json() {
+        output.json(&json!(object));
+        return ExitCode::Good;
     }
-    output.trouble(&format!(
-        "{key} is not in the inventory: it was not hauled, or longer ago than state.retention"
-    ));
-    Ok(ExitCode::Unreachable)
-}
-
-fn to_json(value: &impl serde::Serialize) -> Value {
-    serde_json::to_value(value).unwrap_or(Value::Null)
+    let facts = json!(object);
+    let shown = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let facts = facts.as_object().into_iter().flatten().filter(|(name, _)| *name != "verdicts");
+    let mut rows: Vec<Vec<String>> = facts.map(|(name, value)| vec![name.clone(), shown(value)]).collect();
+    for said in &object.verdicts {
+        let digest =
+            said.digest.as_ref().map_or_else(String::new, |digest| format!(", digest {}", digest.key));
+        rows.push(vec![
+            format!("said {}", said.at),
+            format!("{}: {}{digest} (entry {})", said.verdict.as_str(), said.cause, said.entry),
+        ]);
+    }
+    output.text(&table(&rows));
+    ExitCode::Good
 }

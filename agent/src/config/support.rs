@@ -40,7 +40,7 @@ pub(super) fn optional_sinks() -> Support {
 
 /// `findings: true`.
 pub(super) fn findings_in_sinks() -> Support {
-    No("findings go to the log and to trailhaul status; remove findings: true")
+    Yes
 }
 
 /// `originals: true`.

@@ -15,6 +15,7 @@ use trailhaul_core::model::{
 };
 
 use super::fetch::{Fetched, Fetcher, Waiting};
+use super::findings::FindingSink;
 use super::index_file;
 use super::mill::{Mill, MillError, Piece, SinkFrame, Step};
 use super::tally::Tally;
@@ -32,6 +33,8 @@ pub struct Bench {
     pub cpu: Arc<CpuPool>,
     /// The sinks, in the order of the mill's encoders.
     pub sinks: Arc<[Arc<dyn Sink>]>,
+    /// Those that get findings.
+    pub findings: Arc<[FindingSink]>,
     /// The home archive's store.
     pub home: Arc<dyn ObjectStore>,
     /// The home archive's keys.

@@ -132,13 +132,23 @@ impl LaneWriter {
         self.note_finished(entry.number, &bytes, at, batch, rows)
     }
 
-    /// Writes notes of the outbox to the journal as the lane's next entry, by the same steps as a batch.
+    /// Writes notes of the outbox to the journal as the lane's next entry, by the same steps as a batch. What was
+    /// prepared for sinks stands in the entry.
     pub async fn commit_notes(&mut self, outgoing: Outgoing, at: Timestamp) -> Result<(), CommitError> {
         let entry = self.next(outgoing.body.clone(), at);
         let bytes = Bytes::from(entry.to_bytes()?);
         self.ledger.prepare_notes(self.lane, &bytes, &outgoing)?;
         self.append(&entry, &bytes).await?;
-        self.apply_notes(&entry, &bytes)
+        self.finish_notes(&entry, &bytes).await
+    }
+
+    /// Finishes the outputs of an entry of notes that is in the journal, and brings the ledger up to it. Repeatable.
+    pub async fn finish_notes(&mut self, entry: &Entry, bytes: &[u8]) -> Result<(), CommitError> {
+        if let Some((batch, outputs)) = entry.body.outputs() {
+            // Nothing of it is the archive's own data: what is lost is a finding, and the entry stands.
+            let _ = self.finish_outputs(batch, outputs).await?;
+        }
+        self.apply_notes(entry, bytes)
     }
 
     /// Brings the ledger up to an entry of notes that is in the journal.
@@ -158,7 +168,7 @@ impl LaneWriter {
         at: Timestamp,
         batch: &BatchEntry,
     ) -> Result<(), CommitError> {
-        if let Err(reason) = self.finish_outputs(batch).await? {
+        if let Err(reason) = self.finish_outputs(batch.batch, &batch.outputs).await? {
             self.state.number = number;
             self.state.hash = sha256_hex(bytes);
             return Err(self.void(number, batch.batch, reason, at).await);
@@ -248,11 +258,15 @@ impl LaneWriter {
 
     /// Completes the outputs in the order of their roles: quarantine and index, the data, the other sinks.
     /// The inner error says why the batch is void.
-    async fn finish_outputs(&self, batch: &BatchEntry) -> Result<Result<(), String>, CommitError> {
-        let mut outputs: Vec<&Output> = batch.outputs.iter().collect();
+    async fn finish_outputs(
+        &self,
+        batch: BatchId,
+        all: &[Output],
+    ) -> Result<Result<(), String>, CommitError> {
+        let mut outputs: Vec<&Output> = all.iter().collect();
         outputs.sort_by_key(|output| output.role);
         for output in &outputs {
-            if self.complete(batch.batch, output).await? {
+            if self.complete(batch, output).await? {
                 continue;
             }
             let Place::Upload { key, store, .. } = &output.place else { continue };
@@ -260,15 +274,15 @@ impl LaneWriter {
             if output.role == Role::Sink {
                 // The archive has the batch: it stays committed, and a person must know of the gap.
                 let text = format!(
-                    "{what}: sink {} lacks batch {}; send it again from the archive",
-                    output.sink, batch.batch
+                    "{what}: sink {} lacks batch {batch}; the archive and its journal have what was meant for it",
+                    output.sink
                 );
                 let place = format!("{store}/{key}");
                 let finding = NewFinding::new(FindingKind::OutputLost.name(), &place, &text);
                 self.ledger.find(&finding.lane(self.lane), self.now())?;
                 continue;
             }
-            self.abort_outputs(batch).await;
+            self.abort_outputs(all).await;
             return Ok(Err(what));
         }
         Ok(Ok(()))
@@ -291,9 +305,9 @@ impl LaneWriter {
         }
     }
 
-    /// Drops every upload of a batch that is void or will not be committed.
-    pub async fn abort_outputs(&self, batch: &BatchEntry) {
-        for output in &batch.outputs {
+    /// Drops every upload of an entry that is void or will not be committed.
+    pub async fn abort_outputs(&self, outputs: &[Output]) {
+        for output in outputs {
             let Place::Upload { store, key, upload, .. } = &output.place else { continue };
             if let Ok(place) = self.places.get(store).await
                 && let Err(error) = place.abort_upload(key, upload).await

@@ -14,7 +14,7 @@ use trailhaul_core::decode::DecodeLimits;
 use trailhaul_core::dedup::{IdentityHasher, Window};
 use trailhaul_core::encode::{Compression, FrameEncoder};
 use trailhaul_core::mill::MillOutput;
-use trailhaul_core::model::{LaneId, Role};
+use trailhaul_core::model::LaneId;
 use trailhaul_core::normalize::{Format, HashKey, Redaction};
 use trailhaul_core::route::Filter;
 
@@ -24,6 +24,7 @@ use super::counters::Counters;
 use super::fetch::Fetcher;
 use super::lane::{Lane, LaneEnd};
 use super::mill::{Accounts, KeyBy, Mill, MillError};
+use super::outputs::{build_sinks, finding_sinks};
 use super::queue::{LaneQueue, QueueRules};
 use super::recover::{RecoverError, Recovered, drop_leftovers, recover};
 use super::tell::Teller;
@@ -34,8 +35,6 @@ use crate::aws::Aws;
 use crate::config;
 use crate::ledger::{LaneState, Ledger, LedgerError, NewFinding};
 use crate::runtime::{Budget, Clock, CpuPool, OnError, OnStop, RetryPolicy, Tasks};
-use crate::sinks::kinesis::KinesisOptions;
-use crate::sinks::{ConsoleSink, KinesisSink, LakeSink, Naming, Sink, UploadSink};
 use crate::store::{Patience, StoreError};
 use crate::telemetry::FindingKind;
 
@@ -63,6 +62,8 @@ pub struct SinkPlan {
     pub filter: Option<String>,
     /// What it must not see, one rule each.
     pub redact: Vec<String>,
+    /// Whether it gets findings too.
+    pub findings: bool,
     /// Where it goes.
     pub target: SinkTarget,
 }
@@ -254,6 +255,7 @@ impl Engine {
         means.ledger.listen(Arc::new(Teller::new(queues.clone(), Arc::clone(&counters))));
         let cpu = Arc::new(CpuPool::new(plans.threads, plans.threads * 2).map_err(StartError::Threads)?);
         let sinks = build_sinks(plans, means).await?;
+        let findings = finding_sinks(plans, means).await?;
         let journal = Journal::new(Arc::clone(&home), layout.clone());
         let (mut writers, recovered, out) = settle_lanes(plans, means, &genesis, &journal).await?;
         take_forced(plans, &mut writers).await?;
@@ -268,6 +270,7 @@ impl Engine {
             },
             cpu: Arc::clone(&cpu),
             sinks,
+            findings,
             home,
             layout,
             patience: Patience::brief(RetryPolicy::requests(), means.tasks.shutdown().aborting().clone()),
@@ -289,6 +292,7 @@ impl Engine {
             let lane = Lane {
                 epoch: taken_epoch(&writer),
                 batch: 0,
+                untold: 0,
                 writer,
                 bench: bench.clone(),
                 mill: Some(Box::new(mill)),
@@ -342,55 +346,6 @@ async fn settle_archive(
         means.ledger.set_archive(&genesis.archive, genesis.lanes)?;
     }
     Ok(genesis)
-}
-
-async fn build_sinks(plans: &Plans, means: &Means) -> Result<Arc<[Arc<dyn Sink>]>, StartError> {
-    let patience = Patience::brief(RetryPolicy::requests(), means.tasks.shutdown().aborting().clone());
-    let mut sinks: Vec<Arc<dyn Sink>> = Vec::with_capacity(plans.sinks.len());
-    for plan in &plans.sinks {
-        let name = plan.name.clone();
-        let extension = format!("ndjson{}", plan.compression.extension());
-        let sink: Arc<dyn Sink> = match &plan.target {
-            SinkTarget::Console => Arc::new(ConsoleSink { name }),
-            SinkTarget::Kinesis(stream) => {
-                let refuse = |reason: String| StartError::Sink { sink: name.clone(), key: "role", reason };
-                let aws =
-                    means.aws.clone().ok_or_else(|| refuse("there is no connection to AWS".to_owned()))?;
-                let stop = means.tasks.shutdown().aborting().clone();
-                let options = KinesisOptions::of_sink(&aws, stream, stop);
-                Arc::new(KinesisSink::new(
-                    plan.name.clone(),
-                    aws,
-                    options.map_err(|error| refuse(error.to_string()))?,
-                ))
-            }
-            SinkTarget::Archive { url, prefix, home } => Arc::new(UploadSink {
-                name,
-                store: means.places.get(url).await?,
-                naming: Naming::Archive(Layout::new(prefix)),
-                extension,
-                role: if *home { Role::Data } else { Role::Sink },
-                patience: patience.clone(),
-            }),
-            SinkTarget::Lake { url, prefix, source } => Arc::new(LakeSink {
-                name,
-                store: means.places.get(url).await?,
-                layout: Layout::new(prefix),
-                source: source.clone(),
-                patience: patience.clone(),
-            }),
-            SinkTarget::Folder(url) => Arc::new(UploadSink {
-                name,
-                store: means.places.get(url).await?,
-                naming: Naming::Folder,
-                extension,
-                role: Role::Sink,
-                patience: patience.clone(),
-            }),
-        };
-        sinks.push(sink);
-    }
-    Ok(sinks.into())
 }
 
 /// Recovers every lane. A lane whose journal was tampered with stays out.
@@ -480,7 +435,9 @@ async fn drop_all_leftovers(
         let (url, folders) = match &sink.target {
             SinkTarget::Archive { home: true, .. } | SinkTarget::Console | SinkTarget::Kinesis(_) => continue,
             SinkTarget::Archive { url, prefix, .. } => (url, Layout::new(prefix).upload_folders().to_vec()),
-            SinkTarget::Lake { url, prefix, .. } => (url, vec![Layout::new(prefix).lake_folder()]),
+            SinkTarget::Lake { url, prefix, .. } => {
+                (url, vec![Layout::new(prefix).lake_folder(), Layout::new(prefix).findings_folder()])
+            }
             SinkTarget::Folder(url) => (url, vec![String::new()]),
         };
         let store = means.places.get(url).await?;

@@ -10,16 +10,18 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use trailhaul_core::decode::{Chunk, DecodeLimits, ObjectDecoder};
 use trailhaul_core::dedup::{BoxError, DedupError};
-use trailhaul_core::model::{BatchEntry, BatchId, EntryError, LogKey, ObjectRef};
+use trailhaul_core::model::{BatchEntry, BatchId, EntryBody, EntryError, LogKey, ObjectRef};
 
 use super::batch::{AttemptError, Bench, Prepared};
 use super::commit::{CommitError, LaneWriter};
 use super::counters::Counters;
+use super::findings;
 use super::mill::{Mill, MillError};
 use super::queue::{LaneQueue, Plan, Work};
 use super::tools::Toolbox;
 use crate::ledger::{LedgerError, NewFinding, Outgoing};
 use crate::runtime::Budget;
+use crate::sinks::SinkError;
 use crate::store::{ReadError, StoreError};
 use crate::telemetry::FindingKind;
 
@@ -71,6 +73,8 @@ pub struct Lane {
     pub epoch: Option<u32>,
     /// The last batch number used in it.
     pub batch: u32,
+    /// How often in a row a sink did not take findings.
+    pub untold: u32,
 }
 
 impl std::fmt::Debug for Mill {
@@ -113,14 +117,11 @@ impl Lane {
                 permit = self.budget.acquire(self.working_set) => permit,
             };
             let _permit = permit.map_err(|error| self.doubt(&error.to_string()))?;
-            let plan = match work {
-                Work::Plan(plan) => plan,
-                Work::Notes | Work::Rest => {
-                    self.write_notes().await?;
-                    continue;
-                }
+            let hauled = match work {
+                Work::Plan(plan) => self.haul_equipped(plan).await?,
+                Work::Notes | Work::Rest => self.write_notes().await?,
             };
-            match self.haul_equipped(plan).await? {
+            match hauled {
                 Hauled::Done => pause = PAUSE.0,
                 Hauled::Again => {
                     tokio::select! {
@@ -134,16 +135,38 @@ impl Lane {
     }
 
     /// Writes an entry of notes from the outbox; more wait for another turn, behind a batch that is due.
-    async fn write_notes(&mut self) -> Result<(), LaneEnd> {
-        let Some(outgoing) = self.outgoing()? else { return Ok(()) };
+    async fn write_notes(&mut self) -> Result<Hauled, LaneEnd> {
+        let Some(mut outgoing) = self.outgoing()? else { return Ok(Hauled::Done) };
         if self.epoch.is_none() {
             self.take_epoch().await?;
         }
+        let at = self.writer.now();
+        if let EntryBody::Finding(entry) = &mut outgoing.body
+            && !self.bench.findings.is_empty()
+        {
+            let batch = self.next_batch().await?;
+            match findings::prepare(&self.bench.findings, batch, at, &entry.findings).await {
+                Ok(outputs) => (entry.batch, entry.outputs) = (Some(batch), outputs),
+                Err((sink, error)) => return self.untold(&sink, error),
+            }
+        }
+        self.untold = 0;
         if outgoing.more {
             self.queue.nudge();
         }
-        let at = self.writer.now();
-        self.writer.commit_notes(outgoing, at).await.map_err(|error| self.ended(error))
+        self.writer.commit_notes(outgoing, at).await.map_err(|error| self.ended(error))?;
+        Ok(Hauled::Done)
+    }
+
+    /// A sink did not take findings: they wait in the outbox, and are tried again.
+    fn untold(&mut self, sink: &str, error: SinkError) -> Result<Hauled, LaneEnd> {
+        self.untold += 1;
+        if self.queue.attempts().is_some_and(|most| self.untold >= most) {
+            return Err(LaneEnd::Unreachable(error));
+        }
+        tracing::warn!(sink, %error, "keep findings for a sink that does not take them; they are tried again");
+        self.queue.nudge();
+        Ok(Hauled::Again)
     }
 
     fn outgoing(&self) -> Result<Option<Outgoing>, LaneEnd> {
@@ -296,17 +319,17 @@ impl Lane {
             }
             CommitError::Entry(EntryError::TooLarge(bytes)) => {
                 tracing::info!(batch = %entry.batch, bytes, "split a batch whose entry is too large");
-                self.writer.abort_outputs(entry).await;
+                self.writer.abort_outputs(&entry.outputs).await;
                 self.void()?;
                 self.queue.give_back(every, true);
                 Ok(false)
             }
             CommitError::Lost { .. } => {
-                self.writer.abort_outputs(entry).await;
+                self.writer.abort_outputs(&entry.outputs).await;
                 Err(LaneEnd::Lost(error))
             }
             CommitError::Imbalance { .. } => {
-                self.writer.abort_outputs(entry).await;
+                self.writer.abort_outputs(&entry.outputs).await;
                 Err(self.doubt(&error.to_string()))
             }
             CommitError::Store(error) => Err(LaneEnd::Unreachable(error)),

@@ -244,6 +244,7 @@ fn sink_plan(config: &Config, sink: &config::Sink) -> SinkPlan {
         format: sink.format.format(),
         filter: sink.filter.clone(),
         redact: sink.redact.clone(),
+        findings: sink.findings,
         target,
     }
 }

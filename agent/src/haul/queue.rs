@@ -158,6 +158,11 @@ impl LaneQueue {
         inner.refused || inner.batcher.has_room(account)
     }
 
+    /// In a single pass: how often something is tried.
+    pub fn attempts(&self) -> Option<u32> {
+        self.attempts
+    }
+
     /// Notes wait in the lane's outbox.
     pub fn nudge(&self) {
         self.lock().notes = true;

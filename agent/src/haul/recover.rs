@@ -6,7 +6,7 @@
 //! is in the way.
 
 use bytes::Bytes;
-use trailhaul_core::model::{BatchEntry, Entry, EntryBody, LaneId, Place, sha256_hex};
+use trailhaul_core::model::{Entry, EntryBody, LaneId, Place, sha256_hex};
 
 use super::commit::{CommitError, LaneWriter};
 use super::index_file as index;
@@ -166,8 +166,14 @@ async fn catch_up(
                 writer.state = state.clone();
                 set_lane(writer)?;
             }
-            EntryBody::Batch(_) => last = Some((entry, bytes)),
-            EntryBody::Verdict(_) | EntryBody::Finding(_) | EntryBody::Ack(_) | EntryBody::Key(_) => {
+            body if body.outputs().is_some() || matches!(body, EntryBody::Batch(_)) => {
+                last = Some((entry, bytes));
+            }
+            EntryBody::Batch(_)
+            | EntryBody::Verdict(_)
+            | EntryBody::Finding(_)
+            | EntryBody::Ack(_)
+            | EntryBody::Key(_) => {
                 writer.apply_notes(&entry, &bytes)?;
                 done.noted += 1;
             }
@@ -184,7 +190,11 @@ async fn note(
     void: bool,
     done: &mut Recovered,
 ) -> Result<(), RecoverError> {
-    let EntryBody::Batch(batch) = &entry.body else { return Ok(()) };
+    let EntryBody::Batch(batch) = &entry.body else {
+        writer.apply_notes(entry, bytes)?;
+        done.noted += 1;
+        return Ok(());
+    };
     if void {
         writer.state.number = entry.number;
         writer.state.hash = sha256_hex(bytes);
@@ -197,15 +207,19 @@ async fn note(
     Ok(())
 }
 
-/// Finishes the last entry of the journal, a batch.
+/// Finishes the last entry of the journal: a batch, or notes that go to sinks too.
 async fn finish_last(
     writer: &mut LaneWriter,
     entry: &Entry,
     bytes: &[u8],
     done: &mut Recovered,
 ) -> Result<(), RecoverError> {
-    let EntryBody::Batch(batch) = &entry.body else { return Ok(()) };
-    reach_outputs(writer, batch).await?;
+    reach_outputs(writer, entry).await?;
+    let EntryBody::Batch(batch) = &entry.body else {
+        writer.finish_notes(entry, bytes).await?;
+        done.finished += 1;
+        return Ok(());
+    };
     match writer.finish(entry.number, bytes, entry.at, batch).await {
         Ok(()) => {
             let ids = index::spool(writer, batch, entry.at).await?;
@@ -222,11 +236,12 @@ async fn finish_last(
 }
 
 /// Every place of an unfinished entry must be within reach, also when its sink has left the configuration.
-async fn reach_outputs(writer: &LaneWriter, batch: &BatchEntry) -> Result<(), RecoverError> {
-    for output in &batch.outputs {
+async fn reach_outputs(writer: &LaneWriter, entry: &Entry) -> Result<(), RecoverError> {
+    let Some((batch, outputs)) = entry.body.outputs() else { return Ok(()) };
+    for output in outputs {
         let Place::Upload { store, .. } = &output.place else { continue };
         writer.places.get(store).await.map_err(|source| RecoverError::Unfinished {
-            batch: batch.batch,
+            batch,
             sink: output.sink.clone(),
             place: store.clone(),
             source,
@@ -268,15 +283,10 @@ async fn settle_prepared(writer: &mut LaneWriter, done: &mut Recovered) -> Resul
     if !ours || !follows || matches!(entry.body, EntryBody::Epoch(_) | EntryBody::Void(_)) {
         return drop_prepared(writer, &entry, done).await;
     }
-    if let EntryBody::Batch(batch) = &entry.body {
-        reach_outputs(writer, batch).await?;
-    }
+    reach_outputs(writer, &entry).await?;
     writer.append(&entry, &Bytes::from(bytes.clone())).await?;
     done.written += 1;
-    match &entry.body {
-        EntryBody::Batch(_) => finish_last(writer, &entry, &bytes, done).await,
-        _ => Ok(writer.apply_notes(&entry, &bytes)?),
-    }
+    finish_last(writer, &entry, &bytes, done).await
 }
 
 async fn drop_prepared(
@@ -284,8 +294,8 @@ async fn drop_prepared(
     entry: &Entry,
     done: &mut Recovered,
 ) -> Result<(), RecoverError> {
-    if let EntryBody::Batch(batch) = &entry.body {
-        writer.abort_outputs(batch).await;
+    if let Some((_, outputs)) = entry.body.outputs() {
+        writer.abort_outputs(outputs).await;
     }
     writer.ledger.drop_prepared(writer.lane).map_err(CommitError::from)?;
     done.dropped += 1;

@@ -17,6 +17,7 @@ use super::seams::LaneIntake;
 use super::summary::{Ended, Summary};
 use super::tails::{NamedTail, Tails};
 use super::watch::Watch;
+use crate::admin::{self, Desk};
 use crate::audit::KeyFileError;
 use crate::config::Config;
 use crate::ledger::{Filter, Finding, Ledger, LedgerError, LedgerOptions};
@@ -84,6 +85,12 @@ pub async fn run(
         agent = ledger.agent(),
         "start"
     );
+    // It answers until everything else has ended.
+    let admin = Arc::new(Tasks::new(Shutdown::new(config.limits.shutdown_grace)));
+    let desk = Desk::new(ledger.clone(), buckets(config), Arc::clone(&clock), true);
+    if let Err(error) = admin::serve(&config.state.path, desk, &admin) {
+        tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "run without a control socket");
+    }
     let attest = Attest::new(config, options, &means, &engine)?;
     let tails = Tails::open(config, &means, &engine, attest.as_ref()).await;
     let mut troubles = if options.once {
@@ -92,12 +99,19 @@ pub async fn run(
         for_ever(tails, attest, &engine, &means, config).await
     };
     let ended_in_time = means.tasks.drain().await;
+    admin.shutdown().stop();
+    admin.drain().await;
     engine.cpu.stop().await;
     if options.once && shutdown.stopping().is_cancelled() {
         // What is there was not seen to the end: a good exit would say that the archive has all of it.
         troubles.push("the pass was stopped before its end: run again to haul the rest".to_owned());
     }
     Ok(summarize(&engine, &ledger, troubles, options.once, ended_in_time, began.elapsed()))
+}
+
+/// The buckets of the trails, where objects are looked for.
+pub fn buckets(config: &Config) -> Vec<Arc<str>> {
+    config.trails.listed().iter().map(|trail| Arc::clone(trail.place.bucket())).collect()
 }
 
 /// One pass: what was found before, then everything that the buckets show, then the queues run dry.
@@ -244,7 +258,8 @@ fn summarize(
         troubles.push(end.to_string());
     }
     let counts = engine.counters.counts();
-    if counts.findings > 0 || !engine.out.is_empty() || (once && accuses(ledger)) {
+    // What was found and is acknowledged by now has been looked at.
+    if ((once || counts.findings > 0) && accuses(ledger)) || !engine.out.is_empty() {
         ended = ended.max(Ended::Finding);
     }
     Summary {

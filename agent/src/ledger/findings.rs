@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use trailhaul_core::model::{AccountId, AckNote, FindingNote, LaneId, Note, lane_of};
+use trailhaul_core::model::{AccountId, AckNote, FindingNote, LaneId, Note, finding_id, lane_of};
 
 use super::tables::{FINDINGS, META};
 use super::{Ledger, LedgerError, outbox};
@@ -69,6 +69,13 @@ pub struct NewFinding<'a> {
     lane: Option<LaneId>,
     evidence: &'a str,
     details: Map<String, Value>,
+}
+
+impl Finding {
+    /// A short name for it.
+    pub fn id(&self) -> String {
+        finding_id(&self.kind, &self.subject)
+    }
 }
 
 impl<'a> NewFinding<'a> {
@@ -178,52 +185,65 @@ impl Ledger {
         Ok(found)
     }
 
-    /// Acknowledges a finding, with a reason and who says so; `None` when there is no such finding.
+    /// Acknowledges findings (kind and subject), with a reason and who says so. Returns them as they are now; what
+    /// is not there is left out.
     pub fn acknowledge(
         &self,
-        kind: &str,
-        subject: &str,
+        findings: &[(String, String)],
         (reason, who): (&str, &str),
         now: Timestamp,
-    ) -> Result<Option<Finding>, LedgerError> {
-        let row = self.write(|transaction| {
-            let Some(mut row) = get(transaction, &key_of(kind, subject))? else { return Ok(None) };
-            let note = AckNote {
-                finding: kind.to_owned(),
-                subject: subject.to_owned(),
-                evidence: row.evidence.clone(),
-                reason: reason.to_owned(),
-                who: who.to_owned(),
-                at: now,
-            };
-            let note = note.bounded();
-            row.ack = Some(ack_of(&note));
-            put(transaction, &row)?;
-            outbox::put(transaction, row.lane, [Note::Ack(note)])?;
-            Ok(Some(row))
-        })?;
-        if let Some(row) = &row {
-            self.ears.tell(|listener| listener.posted(row.lane));
+    ) -> Result<Vec<Finding>, LedgerError> {
+        if findings.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(row)
+        let rows = self.write(|transaction| {
+            let mut rows = Vec::with_capacity(findings.len());
+            for (kind, subject) in findings {
+                let Some(mut row) = get(transaction, &key_of(kind, subject))? else { continue };
+                let note = AckNote {
+                    finding: kind.clone(),
+                    subject: subject.clone(),
+                    evidence: row.evidence.clone(),
+                    reason: reason.to_owned(),
+                    who: who.to_owned(),
+                    at: now,
+                };
+                let note = note.bounded();
+                row.ack = Some(ack_of(&note));
+                put(transaction, &row)?;
+                outbox::put(transaction, row.lane, [Note::Ack(note)])?;
+                rows.push(row);
+            }
+            Ok(rows)
+        })?;
+        let lanes: std::collections::BTreeSet<LaneId> = rows.iter().map(|row| row.lane).collect();
+        self.ears.tell(|listener| lanes.iter().for_each(|lane| listener.posted(*lane)));
+        Ok(rows)
     }
 
     /// At most `limit` findings that the filter takes, by kind and subject.
     pub fn findings(&self, filter: &Filter, limit: usize) -> Result<Vec<Finding>, LedgerError> {
-        let read = self.db.begin_read()?;
-        let table = read.open_table(FINDINGS)?;
         let mut findings = Vec::new();
-        for row in table.iter()? {
-            if findings.len() >= limit {
-                break;
-            }
-            let (_, value) = row?;
-            let finding = decode(value.value())?;
-            if filter.takes(&finding) {
+        self.each_finding(|finding| {
+            if filter.takes(&finding) && findings.len() < limit {
                 findings.push(finding);
             }
-        }
+            findings.len() < limit
+        })?;
         Ok(findings)
+    }
+
+    /// Shows every finding, by kind and subject, until `visit` says `false`.
+    pub fn each_finding(&self, mut visit: impl FnMut(Finding) -> bool) -> Result<(), LedgerError> {
+        let read = self.db.begin_read()?;
+        let table = read.open_table(FINDINGS)?;
+        for row in table.iter()? {
+            let (_, value) = row?;
+            if !visit(decode(value.value())?) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// One finding.
@@ -235,16 +255,14 @@ impl Ledger {
 
     /// How many findings there are.
     pub fn finding_counts(&self) -> Result<FindingCounts, LedgerError> {
-        let read = self.db.begin_read()?;
-        let table = read.open_table(FINDINGS)?;
         let mut counts = FindingCounts::default();
-        for row in table.iter()? {
-            let (_, value) = row?;
-            match decode(value.value())?.ack {
+        self.each_finding(|finding| {
+            match finding.ack {
                 None => counts.open += 1,
                 Some(_) => counts.acknowledged += 1,
             }
-        }
+            true
+        })?;
         Ok(counts)
     }
 }

@@ -1,6 +1,6 @@
 //! Where each lane's journal stands, and the one entry that may be prepared.
 
-use redb::ReadableDatabase;
+use redb::{ReadableDatabase, ReadableTable};
 use serde::{Deserialize, Serialize};
 use trailhaul_core::model::{Entry, LaneId, notes_of};
 
@@ -38,6 +38,19 @@ impl Ledger {
                 serde_json::from_slice(row.value()).map(Some).map_err(|_| LedgerError::Row { table: "lanes" })
             }
         }
+    }
+
+    /// Every lane that the ledger knows something of, in order.
+    pub fn lanes(&self) -> Result<Vec<(LaneId, LaneState)>, LedgerError> {
+        let read = self.db.begin_read()?;
+        let table = read.open_table(LANES)?;
+        let mut lanes = Vec::new();
+        for row in table.iter()? {
+            let (lane, state) = row?;
+            let state = serde_json::from_slice(state.value());
+            lanes.push((LaneId(lane.value()), state.map_err(|_| LedgerError::Row { table: "lanes" })?));
+        }
+        Ok(lanes)
     }
 
     /// Notes an entry that brought no records (`epoch`, `void`). A prepared entry that it overtakes is dropped.

@@ -17,6 +17,10 @@ pub enum Naming {
     Archive(Layout),
     /// A folder of files: `date=YYYY-MM-DD/LANE-EPOCH-BATCH.EXTENSION`.
     Folder,
+    /// Findings of an archive: below its `findings/`.
+    ArchiveFindings(Layout),
+    /// Findings in a folder of files: `findings/date=…`.
+    FolderFindings,
 }
 
 /// A sink with one object per batch.
@@ -46,6 +50,8 @@ impl Sink for UploadSink {
         let key = match &self.naming {
             Naming::Archive(layout) => layout.data(partition, batch, &self.extension),
             Naming::Folder => format!("{partition}{batch}.{}", self.extension),
+            Naming::ArchiveFindings(layout) => layout.findings(partition, batch, &self.extension),
+            Naming::FolderFindings => format!("findings/{partition}{batch}.{}", self.extension),
         };
         Ok(Box::new(UploadWriter::new(UploadTarget {
             store: Arc::clone(&self.store),

@@ -21,6 +21,7 @@ pub(super) fn plan(url: &str) -> SinkPlan {
         format: Format::Ocsf(OcsfVersion::V1_5),
         filter: None,
         redact: Vec::new(),
+        findings: false,
         target: SinkTarget::Lake { url: url.to_owned(), prefix: "deep".into(), source: "trailhaul".into() },
     }
 }

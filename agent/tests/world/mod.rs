@@ -326,6 +326,7 @@ impl World {
                 format: trailhaul_core::normalize::Format::Raw,
                 filter: None,
                 redact: Vec::new(),
+                findings: self.teller.lock().unwrap().is_some(),
                 target: SinkTarget::Archive { url, prefix: "trails".into(), home: true },
             }],
             accounts: Arc::default(),
@@ -412,6 +413,24 @@ impl World {
         }
     }
 
+    /// The subjects of the findings in the records of the archive.
+    pub(crate) async fn finding_records(&self) -> Vec<String> {
+        let mut subjects = Vec::new();
+        for key in
+            self.archive_keys().await.into_iter().filter(|key| key.starts_with("trails/findings/date="))
+        {
+            let bytes = self.read(&key).await;
+            let text = String::from_utf8(zstd::decode_all(bytes.as_slice()).unwrap()).unwrap();
+            for line in text.lines() {
+                let record: serde_json::Value = serde_json::from_str(line).unwrap();
+                assert_eq!(record["type"], "trailhaul.finding");
+                subjects.push(record["subject"].as_str().unwrap().to_owned());
+            }
+        }
+        subjects.sort();
+        subjects
+    }
+
     /// Everything under `data/`, record by record, equals the truth: each once.
     pub(crate) async fn check_truth(&self) {
         self.check_truth_without(&BTreeSet::new()).await;
@@ -443,10 +462,10 @@ impl World {
         let mut named = BTreeSet::new();
         for key in keys.iter().filter(|key| key.starts_with("trails/journal/") && key.ends_with(".json")) {
             let entry = Entry::from_bytes(&self.read(key).await).unwrap();
-            let EntryBody::Batch(batch) = entry.body else { continue };
-            for output in batch.outputs {
-                if let Place::Upload { key, .. } = output.place {
-                    named.insert(key);
+            let outputs = entry.body.outputs().map(|(_, outputs)| outputs).unwrap_or_default();
+            for output in outputs {
+                if let Place::Upload { key, .. } = &output.place {
+                    named.insert(key.clone());
                 }
             }
         }

@@ -14,7 +14,7 @@ pub use entry::{
     EpochEntry, FindingEntry, FindingNote, JudgedObject, KeyEntry, KeyNote, MAX_CAUSE, MAX_DETAILS,
     MAX_ENTRY_BYTES, MAX_JUDGED, MAX_NOTE_BYTES, MAX_NOTES_BYTES, MAX_RANGES, MAX_SHORT, MAX_SUBJECT,
     MAX_TEXT, Note, ObjectEntry, Output, PartRecord, Place, RESERVED_KINDS, Role, SinkBooks, Verdict,
-    VerdictEntry, VerdictNote, VoidEntry, entry_of, notes_of, sha256_hex,
+    VerdictEntry, VerdictNote, VoidEntry, entry_of, finding_id, notes_of, sha256_hex,
 };
 pub use ids::{AccountId, BatchId, IdError, LaneId, OrganizationId, lane_of};
 pub use key::{Family, KeyError, LogKey, Stamp};

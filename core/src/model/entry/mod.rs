@@ -20,7 +20,7 @@ pub use batch::{
 pub use notes::{
     AckEntry, AckNote, DigestRef, FindingEntry, FindingNote, JudgedObject, KeyEntry, KeyNote, MAX_CAUSE,
     MAX_DETAILS, MAX_JUDGED, MAX_NOTE_BYTES, MAX_NOTES_BYTES, MAX_SHORT, MAX_SUBJECT, MAX_TEXT, Note,
-    VerdictEntry, VerdictNote, entry_of, notes_of,
+    VerdictEntry, VerdictNote, entry_of, finding_id, notes_of,
 };
 
 /// The format version that this program writes.
@@ -126,6 +126,20 @@ pub struct VoidEntry {
     pub batch: BatchId,
     /// Why.
     pub reason: String,
+}
+
+impl EntryBody {
+    /// What is to be finished when the entry is in the journal, and under which number; `None` for an entry
+    /// without outputs.
+    pub fn outputs(&self) -> Option<(BatchId, &[Output])> {
+        match self {
+            Self::Batch(entry) => Some((entry.batch, &entry.outputs)),
+            Self::Finding(FindingEntry { batch: Some(batch), outputs, .. }) if !outputs.is_empty() => {
+                Some((*batch, outputs))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Entry {

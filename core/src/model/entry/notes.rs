@@ -211,6 +211,11 @@ impl VerdictNote {
     }
 }
 
+/// A short name of a finding, for people: the first 12 hex digits of SHA-256 of kind, NUL, subject.
+pub fn finding_id(kind: &str, subject: &str) -> String {
+    super::sha256_hex(format!("{kind}\0{subject}").as_bytes()).chars().take(12).collect()
+}
+
 impl FindingNote {
     /// The note with every text cut to its bound. Details that are too long are left out, and say so.
     pub fn bounded(mut self) -> Self {
