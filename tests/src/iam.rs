@@ -36,9 +36,19 @@ pub fn make_role(emulator: &Emulator, home: &str, account: &str, external_id: &s
 /// # Panics
 /// When the emulator refuses.
 pub fn allow(emulator: &Emulator, account: &str, effect: &str) {
-    let policy = format!(
-        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"{effect}","Action":["s3:GetObject","s3:ListBucket"],"Resource":"*"}}]}}"#
-    );
+    permit(emulator, account, &[(effect, "s3:GetObject"), (effect, "s3:ListBucket")]);
+}
+
+/// Gives the role of an account these effects (`Allow`, `Deny`) on these actions, everywhere, and no others.
+///
+/// # Panics
+/// When the emulator refuses.
+pub fn permit(emulator: &Emulator, account: &str, effects: &[(&str, &str)]) {
+    let statement = |(effect, action): &(&str, &str)| {
+        format!(r#"{{"Effect":"{effect}","Action":["{action}"],"Resource":"*"}}"#)
+    };
+    let statements: Vec<String> = effects.iter().map(statement).collect();
+    let policy = format!(r#"{{"Version":"2012-10-17","Statement":[{}]}}"#, statements.join(","));
     let put = [
         ("Action", "PutRolePolicy"),
         ("RoleName", ROLE),

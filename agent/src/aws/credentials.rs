@@ -20,8 +20,9 @@ use super::time::AwsTime;
 /// Pause after the first failure; it doubles with each.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest pause between attempts: what has been mended is noticed within a minute.
-const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// The longest pause between attempts. With the pauses of who needs the credentials (a tail: 25 s) less than a minute, so
+/// that what has been mended is noticed within one.
+const MAX_PAUSE: Duration = Duration::from_secs(20);
 
 /// Credentials that end sooner than this are not handed out: a request must arrive before they do.
 const MARGIN: Duration = Duration::from_secs(30);

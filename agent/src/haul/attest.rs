@@ -22,7 +22,7 @@ use crate::audit::follow::{FollowMeans, FollowRules, Followed, Follower, Ground,
 use crate::audit::{AskCloudTrail, KeySource, Keys, Outlook, load_key_file};
 use crate::config::{Config, IntegrityMode, Trail};
 use crate::runtime::{OnError, OnStop, RetryPolicy};
-use crate::tail::{Tail, TailSeams, TrailBucket};
+use crate::tail::{Pages, Tail, TailSeams, TrailBucket};
 
 /// Rounds of a single pass: what digests bring to light is hauled, and looked at again.
 const ROUNDS: usize = 4;
@@ -69,7 +69,14 @@ impl Attest {
     }
 
     /// The tail of a trail's digests; from now on they are followed.
-    pub(super) fn tail(&self, config: &Config, trail: &Trail, bucket: &TrailBucket, means: &Means) -> Tail {
+    pub(super) fn tail(
+        &self,
+        config: &Config,
+        trail: &Trail,
+        bucket: &TrailBucket,
+        means: &Means,
+        pages: &Pages,
+    ) -> Tail {
         let listings = Arc::new(Listings::default());
         let url = bucket.store.url();
         let outlook = if trail.place.s3_bucket().is_some() { Outlook::Live } else { Outlook::Copy };
@@ -93,6 +100,7 @@ impl Attest {
             inventory: Arc::new(LedgerInventory(means.ledger.clone())),
             intake: Arc::new(self.follower.intake()),
             clock: Arc::clone(&means.clock),
+            pages: pages.clone(),
         };
         let mut tail = tail_config(config, trail, self.start);
         tail.families = vec![Family::Digest];

@@ -25,7 +25,7 @@ use super::fetch::Fetcher;
 use super::lane::{Lane, LaneEnd};
 use super::mill::{Accounts, KeyBy, Mill, MillError};
 use super::outputs::{build_sinks, finding_sinks};
-use super::queue::{LaneQueue, QueueRules};
+use super::queue::{Gate, LaneQueue, QueueRules};
 use super::recover::{RecoverError, Recovered, drop_leftovers, recover};
 use super::tell::Teller;
 use super::tools::{Toolbox, Tools};
@@ -108,6 +108,8 @@ pub struct MemoryPlan {
     pub window: usize,
     /// Objects that wait in one lane's queue.
     pub queue: usize,
+    /// Pages of listings, of all tails together.
+    pub pages: usize,
 }
 
 /// Everything that the engine is built from.
@@ -250,7 +252,8 @@ impl Engine {
         let layout = Layout::new(&plans.home.prefix);
         let genesis = settle_archive(plans, means, home.as_ref(), &layout).await?;
         let counters = Arc::new(Counters::default());
-        let new_queue = |_| Arc::new(LaneQueue::new(&plans.queue, Arc::clone(&means.clock)));
+        let gate = || Arc::clone(&means.places) as Arc<dyn Gate>;
+        let new_queue = |_| Arc::new(LaneQueue::new(&plans.queue, Arc::clone(&means.clock), gate()));
         let queues: Vec<Arc<LaneQueue>> = (0..genesis.lanes).map(new_queue).collect();
         means.ledger.listen(Arc::new(Teller::new(queues.clone(), Arc::clone(&counters))));
         let cpu = Arc::new(CpuPool::new(plans.threads, plans.threads * 2).map_err(StartError::Threads)?);
@@ -266,6 +269,7 @@ impl Engine {
             fetcher: Fetcher {
                 places: Arc::clone(&means.places),
                 policy: RetryPolicy::requests(),
+                gives_way: plans.patient,
                 stop: means.tasks.shutdown().aborting().clone(),
             },
             cpu: Arc::clone(&cpu),

@@ -71,6 +71,8 @@ pub struct Fetcher {
     pub places: Arc<Places>,
     /// How a broken read is resumed.
     pub policy: RetryPolicy,
+    /// Whether an object of a bucket that throttles is soon given up, to be planned again when it is its turn.
+    pub gives_way: bool,
     /// Ends the resuming.
     pub stop: CancellationToken,
 }
@@ -91,7 +93,8 @@ impl Fetcher {
     /// Opens an object for reading piece by piece.
     pub async fn open(&self, object: &ObjectRef) -> Result<ObjectReader, ReadError> {
         let store = self.places.get(&object.bucket).await.map_err(ReadError::Failed)?;
-        Ok(ObjectReader::new(store, object, self.policy, self.stop.clone()))
+        let reader = ObjectReader::new(store, object, self.policy, self.stop.clone());
+        Ok(if self.gives_way { reader.giving_way() } else { reader })
     }
 
     async fn fetch(&self, object: ObjectRef) -> Fetched {

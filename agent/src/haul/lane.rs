@@ -366,6 +366,11 @@ impl Lane {
 
     /// Sets an object aside that cannot be read now.
     fn defer(&mut self, object: ObjectRef, error: &ReadError) -> Result<(), LaneEnd> {
+        if self.queue.waits_for_bucket(&object, error.kind()) {
+            tracing::debug!(%object, error = %error, "wait for the bucket of an object");
+            self.queue.give_back(vec![object], false);
+            return Ok(());
+        }
         self.counters.deferred_objects(1);
         let kind = match error {
             // Nothing is wrong with it: the agent is stopping.

@@ -1,10 +1,11 @@
 //! How `limits.memory` is shared out.
 //!
 //! ```text
-//!  limits.memory = fixed + queues     + ledger cache + hot segments + working sets
-//!                  4 MiB   4 MiB and    4 MiB and      2 MiB and      one at least; as many
-//!                          a sixteenth  an eighth      an eighth      lanes work at once as fit
-//!                          of the spare of the spare   of the spare
+//!  limits.memory = fixed and    + queues     + ledger cache + hot segments + working sets
+//!                  listings
+//!                  4 MiB and a    4 MiB and    4 MiB and      2 MiB and      one at least; as many
+//!                  thirty-second  a sixteenth  an eighth      an eighth      lanes work at once as fit
+//!                  of the spare   of the spare of the spare   of the spare
 //! ```
 //!
 //! A lane takes its whole working set as one permit before it begins a batch and waits for nothing else that
@@ -17,8 +18,14 @@ use super::fetch::FETCH_MEMORY;
 
 const MIB: u64 = 1 << 20;
 
-/// Listing pages, counters, the entry being drawn up: what does not grow with `limits.memory`.
+/// The least listing pages, counters, the entry being drawn up: what does not grow with `limits.memory`.
 const FIXED: u64 = 4 * MIB;
+/// A page of a listing: a thousand keys of some 150 bytes, as text and taken apart.
+const PAGE: u64 = 300 * 1024;
+/// Listing pages that the fixed part has room for, of all tails together.
+const PAGES: u64 = 8;
+/// No more than this many listings at once are useful: they come before the GETs that they cause.
+const PAGES_MOST: u64 = 64;
 /// The least for the objects that wait in the queues of all lanes.
 const QUEUES: u64 = 4 * MIB;
 /// One waiting object, with its names.
@@ -84,11 +91,13 @@ impl MemoryNeeds {
         let ledger = (LEDGER + spare / 8).min(LEDGER_MOST);
         let windows = WINDOWS + spare / 8;
         let queues = QUEUES + spare / 16;
+        let more_pages = (spare / 32 / PAGE).min(PAGES_MOST - PAGES);
         let lanes = u64::from(lanes.max(1));
         let plan = MemoryPlan {
             working_sets: total - FIXED - self.accounts - queues - ledger - windows,
             working_set: self.working_set(),
             window: usize::try_from(windows / lanes).unwrap_or(usize::MAX),
+            pages: usize::try_from(PAGES + more_pages).unwrap_or(8),
             queue: usize::try_from((queues / lanes / QUEUED).clamp(64, QUEUED_MOST)).unwrap_or(usize::MAX),
         };
         Some((plan, usize::try_from(ledger).unwrap_or(usize::MAX)))
@@ -105,7 +114,12 @@ mod tests {
         assert!(needs.share(needs.least() - 1, 16).is_none());
         for total in [needs.least(), 64 * MIB, 256 * MIB, 16 << 30] {
             let Some((plan, ledger)) = needs.share(total, 16) else { continue };
-            let sum = FIXED + ledger as u64 + 16 * plan.window as u64 + plan.working_sets;
+            assert!((8..=64).contains(&plan.pages));
+            let sum = FIXED
+                + (plan.pages as u64 - PAGES) * PAGE
+                + ledger as u64
+                + 16 * plan.window as u64
+                + plan.working_sets;
             assert!(sum <= total && plan.working_sets >= plan.working_set, "{total}");
         }
     }

@@ -14,7 +14,7 @@ use super::plans::FolderOpener;
 use crate::aws::{Aws, RoleError, SetupError};
 use crate::config::{Config, Target};
 use crate::runtime::Clock;
-use crate::store::{ErrorKind, ObjectStore, S3Options, S3Store, StoreError};
+use crate::store::{ErrorKind, ObjectStore, PacedStore, S3Options, S3Store, StoreError};
 
 /// Why the stores of a configuration cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +96,8 @@ impl StoreOpener for ConfiguredOpener {
             let message = "the configuration does not name this bucket; put its sink back until its batches are finished";
             return Err(StoreError::new(ErrorKind::Invalid, "open store", url, message));
         };
-        Ok(Arc::new(S3Store::new(aws, options.clone())?))
+        // One for each bucket, so that all callers share its pace.
+        Ok(Arc::new(PacedStore::new(Arc::new(S3Store::new(aws, options.clone())?))))
     }
 }
 

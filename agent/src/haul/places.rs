@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::store::{ObjectStore, StoreError};
+use super::queue::Gate;
+use crate::store::{Allowance, ObjectStore, StoreError};
 
 /// Opens a store that nobody has asked for yet.
 #[async_trait]
@@ -23,6 +24,13 @@ pub struct Places {
 impl std::fmt::Debug for Places {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Places")
+    }
+}
+
+impl Gate for Places {
+    fn allowance(&self, bucket: &str) -> Allowance {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.get(bucket.trim_end_matches('/')).map(|store| store.allowance()).unwrap_or_default()
     }
 }
 

@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use trailhaul_core::model::ObjectRef;
+use trailhaul_core::model::{AccountId, ObjectRef};
 use trailhaul_core::plan::{Batcher, BatcherConfig, FoundObject, Partition, QueuedObject};
 
 use crate::runtime::Clock;
+use crate::store::{Allowance, ErrorKind};
 
 /// How a queue forms batches, and when it gives up.
 #[derive(Debug, Clone)]
@@ -25,6 +26,12 @@ pub struct QueueRules {
     /// In a single pass: after so many attempts an object is left behind, and after so many failed batches in
     /// a row everything is. `None`: never.
     pub attempts: Option<u32>,
+}
+
+/// Says what may be read of a bucket.
+pub trait Gate: Send + Sync + std::fmt::Debug {
+    /// What its store takes just now.
+    fn allowance(&self, bucket: &str) -> Allowance;
 }
 
 /// What became of an offered object.
@@ -65,6 +72,7 @@ pub enum Work {
 pub struct LaneQueue {
     inner: Mutex<Inner>,
     clock: Arc<dyn Clock>,
+    gate: Arc<dyn Gate>,
     hashers: [RandomState; 2],
     attempts: Option<u32>,
     /// There may be something to do.
@@ -96,7 +104,7 @@ const MAX_NAMED: usize = 1_000;
 
 impl LaneQueue {
     /// An empty queue.
-    pub fn new(rules: &QueueRules, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(rules: &QueueRules, clock: Arc<dyn Clock>, gate: Arc<dyn Gate>) -> Self {
         let inner = Inner {
             batcher: Batcher::new(rules.batcher.clone()),
             known: HashSet::new(),
@@ -113,6 +121,7 @@ impl LaneQueue {
         Self {
             inner: Mutex::new(inner),
             clock,
+            gate,
             hashers: [RandomState::new(), RandomState::new()],
             attempts: rules.attempts,
             work: Notify::new(),
@@ -122,6 +131,20 @@ impl LaneQueue {
 
     /// Offers an object; does not wait.
     pub fn try_offer(&self, found: FoundObject) -> Offer {
+        self.admit(found, Batcher::push)
+    }
+
+    /// The same for an object that was recorded because there was room for it: it is taken also where others came
+    /// between, within bounds.
+    pub fn offer_recorded(&self, found: FoundObject) -> Offer {
+        self.admit(found, Batcher::push_late)
+    }
+
+    fn admit(
+        &self,
+        found: FoundObject,
+        push: fn(&mut Batcher, FoundObject, i64) -> Result<(), Box<FoundObject>>,
+    ) -> Offer {
         let name = self.name(&found.object);
         let now = self.now();
         let mut inner = self.lock();
@@ -131,7 +154,7 @@ impl LaneQueue {
         if inner.known.contains(&name) {
             return Offer::Known;
         }
-        if inner.batcher.push(found, now).is_err() {
+        if push(&mut inner.batcher, found, now).is_err() {
             return Offer::Full;
         }
         inner.known.insert(name);
@@ -151,11 +174,16 @@ impl LaneQueue {
         }
     }
 
-    /// Whether an object of this account would be taken now; a lane that ended takes none, and says yes so that
-    /// nobody waits for it.
-    pub fn has_room(&self, account: trailhaul_core::model::AccountId) -> bool {
+    /// How many objects of this account would be taken now, or none where it are too few to be worth a listing. A
+    /// lane that ended takes none, and says that it takes all so that nobody waits for it.
+    pub fn room(&self, account: AccountId) -> usize {
+        /// Less is not worth a page of a listing, unless that is all that an account is left with.
+        const WORTH: usize = 16;
         let inner = self.lock();
-        inner.refused || inner.batcher.has_room(account)
+        if inner.refused {
+            return usize::MAX;
+        }
+        Some(inner.batcher.room(account)).filter(|room| *room >= WORTH).unwrap_or(0)
     }
 
     /// In a single pass: how often something is tried.
@@ -223,7 +251,9 @@ impl LaneQueue {
                     return Some(Work::Notes);
                 }
                 inner.noted = false;
-                if let Some(batch) = inner.batcher.next_batch(now, closed || hurry) {
+                let mut left = HashMap::new();
+                let mut admits = |found: &FoundObject| self.admits(&mut left, &found.object.bucket);
+                if let Some(batch) = inner.batcher.next_admitted(now, closed || hurry, &mut admits) {
                     let plan = self.begin(&mut inner, batch.partition, batch.objects);
                     drop(inner);
                     self.room.notify_waiters();
@@ -242,6 +272,29 @@ impl LaneQueue {
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
+    }
+
+    /// Whether a batch may take one more object of this bucket; `left` has what it may still take of each.
+    fn admits(&self, left: &mut HashMap<Arc<str>, usize>, bucket: &Arc<str>) -> bool {
+        let left = left.entry(Arc::clone(bucket)).or_insert_with(|| {
+            let Allowance { requests, probes, .. } = self.gate.allowance(bucket);
+            // A single pass does not wait for somebody to mend permissions.
+            if self.attempts.is_some() { requests } else { requests.min(probes) }
+        });
+        let admitted = *left > 0;
+        *left = left.saturating_sub(1);
+        admitted
+    }
+
+    /// Whether an object that could not be read waits for its bucket, and not for a better day of its own: then it
+    /// goes back to its place. Not in a single pass, which must end.
+    pub fn waits_for_bucket(&self, object: &ObjectRef, kind: Option<ErrorKind>) -> bool {
+        self.attempts.is_none()
+            && match kind {
+                Some(ErrorKind::Throttled) => true,
+                Some(ErrorKind::Denied) => self.gate.allowance(&object.bucket).refuses,
+                _ => false,
+            }
     }
 
     /// These objects are committed, or were before.

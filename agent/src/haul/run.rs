@@ -22,6 +22,7 @@ use crate::audit::KeyFileError;
 use crate::config::Config;
 use crate::ledger::{Filter, Finding, Ledger, LedgerError, LedgerOptions};
 use crate::runtime::{Clock, OnError, OnStop, Shutdown, Tasks};
+use crate::tail::Pages;
 use crate::telemetry::{FindingKind, Weight};
 use jiff::Timestamp;
 
@@ -91,8 +92,9 @@ pub async fn run(
     if let Err(error) = admin::serve(&config.state.path, desk, &admin) {
         tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "run without a control socket");
     }
+    let pages = Pages::new(plans.memory.pages);
     let attest = Attest::new(config, options, &means, &engine)?;
-    let tails = Tails::open(config, &means, &engine, attest.as_ref()).await;
+    let tails = Tails::open(config, &means, &engine, attest.as_ref(), pages).await;
     let mut troubles = if options.once {
         once(tails, attest, &engine, &means, config).await
     } else {
@@ -127,18 +129,23 @@ async fn once(
         troubles.push(error.to_string());
     }
     let intake = LaneIntake::new(&engine.queues);
-    if let Err(error) = intake.offer_again(&means.ledger, true).await {
-        troubles.push(error.to_string());
-    }
     let passes = tails.open.into_iter().map(|mut named| async move {
         let pass = named.tail.run_once().await;
         (named, pass)
     });
-    let stopping = means.tasks.shutdown().stopping();
-    let passes = tokio::select! {
-        passes = futures::future::join_all(passes) => passes,
-        () = stopping.cancelled() => Vec::new(),
+    let passes = async {
+        // A full lane holds up neither what was found before of the others, nor the listings.
+        let (again, passes) =
+            tokio::join!(intake.offer_again(&means.ledger, true), futures::future::join_all(passes));
+        // What was recorded and found its place taken.
+        (again.and(intake.offer_again(&means.ledger, true).await), passes)
     };
+    let stopping = means.tasks.shutdown().stopping();
+    let (again, passes) = tokio::select! {
+        passes = passes => passes,
+        () = stopping.cancelled() => (Ok(0), Vec::new()),
+    };
+    troubles.extend(again.err().map(|error| error.to_string()));
     let mut digests = Vec::new();
     for (mut named, pass) in passes {
         digests.extend(named.digests.take());

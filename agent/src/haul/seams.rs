@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use trailhaul_core::model::{AccountId, ObjectRef, StreamKey};
 use trailhaul_core::plan::{Day, DayPlan, FoundObject};
 
 use super::queue::{LaneQueue, Offer};
 use crate::archive::lane_of;
 use crate::ledger::{Ledger, LedgerError};
-use crate::tail::{Found, Intake, IntakeClosed, Inventory, InventoryError};
+use crate::tail::{Found, Intake, IntakeClosed, Inventory, InventoryError, Offered};
 
 /// The ledger as the tail's inventory.
 #[derive(Debug)]
@@ -86,16 +85,17 @@ impl LaneIntake {
     }
 }
 
-#[async_trait]
 impl Intake for LaneIntake {
-    fn has_room(&self, account: AccountId) -> bool {
-        self.queue(account).is_some_and(|queue| queue.has_room(account))
+    fn room(&self, account: AccountId) -> usize {
+        self.queue(account).map_or(0, |queue| queue.room(account))
     }
 
-    async fn offer(&self, found: Found) -> Result<(), IntakeClosed> {
+    fn offer(&self, found: Found) -> Result<Offered, IntakeClosed> {
         let Some(queue) = self.queue(found.object.account) else { return Err(IntakeClosed) };
         // A lane that has ended refuses: the object stays recorded as found, and the other lanes go on.
-        queue.offer(found.object).await;
-        Ok(())
+        Ok(match queue.offer_recorded(found.object) {
+            Offer::Taken | Offer::Known | Offer::Refused => Offered::Taken,
+            Offer::Full => Offered::Full,
+        })
     }
 }

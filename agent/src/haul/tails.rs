@@ -15,7 +15,7 @@ use super::seams::{LaneIntake, LedgerInventory};
 use super::watch::Watch;
 use crate::config::{Config, Trail};
 use crate::store::StoreError;
-use crate::tail::{Tail, TailConfig, TailSeams};
+use crate::tail::{Pages, Tail, TailConfig, TailSeams};
 
 /// A trail's tail and its name.
 pub(super) struct NamedTail {
@@ -31,6 +31,8 @@ pub(super) struct Tails {
     pub(super) open: Vec<NamedTail>,
     /// The others, with what stands in the way: one trail's trouble does not hold up the rest.
     missing: Vec<(Trail, StoreError)>,
+    /// The places for pages of listings, shared by all.
+    pages: Pages,
 }
 
 impl Tails {
@@ -39,10 +41,11 @@ impl Tails {
         means: &Means,
         engine: &Engine,
         attest: Option<&Attest>,
+        pages: Pages,
     ) -> Self {
-        let mut tails = Self { open: Vec::new(), missing: Vec::new() };
+        let mut tails = Self { open: Vec::new(), missing: Vec::new(), pages };
         for trail in config.trails.listed() {
-            match open_tail(config, trail, means, engine, attest).await {
+            match open_tail(config, trail, means, engine, attest, &tails.pages).await {
                 Ok(tail) => tails.open.push(tail),
                 Err(error) => {
                     tracing::error!(trail = trail.name, %error, "cannot open the bucket of a trail; the others go on");
@@ -63,7 +66,7 @@ impl Tails {
     ) -> Vec<NamedTail> {
         let (mut opened, mut missing) = (Vec::new(), Vec::new());
         for (trail, _) in std::mem::take(&mut self.missing) {
-            match open_tail(config, &trail, means, engine, attest).await {
+            match open_tail(config, &trail, means, engine, attest, &self.pages).await {
                 Ok(tail) => {
                     tracing::info!(trail = trail.name, "the bucket of a trail can be opened by now");
                     opened.push(tail);
@@ -90,6 +93,7 @@ async fn open_tail(
     means: &Means,
     engine: &Engine,
     attest: Option<&Attest>,
+    pages: &Pages,
 ) -> Result<NamedTail, StoreError> {
     let start = match config.start.resolve(means.clock.now()) {
         None => Start::Beginning,
@@ -100,9 +104,10 @@ async fn open_tail(
         inventory: Arc::new(LedgerInventory(means.ledger.clone())),
         intake: Arc::new(LaneIntake::new(&engine.queues)),
         clock: Arc::clone(&means.clock),
+        pages: pages.clone(),
     };
     let bucket = plans::bucket(config, trail, store);
-    let digests = attest.map(|attest| attest.tail(config, trail, &bucket, means));
+    let digests = attest.map(|attest| attest.tail(config, trail, &bucket, means, pages));
     let tail = Tail::new(
         bucket,
         seams,

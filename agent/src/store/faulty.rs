@@ -25,8 +25,8 @@ pub use self::draw::Faults;
 pub use self::steps::{Frozen, Step, Steps, When};
 use super::keys;
 use super::{
-    ErrorKind, GetObject, GetOptions, ListPage, ListRequest, ObjectMeta, ObjectStore, Part, PutOptions,
-    StoreError, UploadRef, VersionPage, VersionRequest,
+    Allowance, ErrorKind, GetObject, GetOptions, ListPage, ListRequest, ObjectMeta, ObjectStore, Part,
+    PutOptions, StoreError, UploadRef, VersionPage, VersionRequest,
 };
 
 /// A store with trouble.
@@ -136,6 +136,10 @@ impl FaultyStore {
 impl ObjectStore for FaultyStore {
     fn url(&self) -> &str {
         self.inner.url()
+    }
+
+    fn allowance(&self) -> Allowance {
+        self.inner.allowance()
     }
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage, StoreError> {

@@ -20,6 +20,7 @@ mod keys;
 mod memory;
 #[cfg(test)]
 mod model;
+mod paced;
 mod patience;
 mod reader;
 mod s3;
@@ -35,6 +36,7 @@ pub use error::{ErrorKind, StoreError};
 pub use faulty::{Faults, FaultyStore, Frozen, Step, Steps, When};
 pub use folder::FolderStore;
 pub use memory::MemoryStore;
+pub use paced::PacedStore;
 pub use patience::Patience;
 pub use reader::{ObjectReader, ReadError};
 pub use s3::{Encryption, Keep, KeepClass, S3Options, S3Store};
@@ -47,6 +49,11 @@ pub type Metadata = BTreeMap<String, String>;
 pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// The store's URL: `s3://bucket`, `file:///path`, `memory://name`. Never ends in `/`.
     fn url(&self) -> &str;
+
+    /// What this store takes of reads just now; everything, unless something keeps count.
+    fn allowance(&self) -> Allowance {
+        Allowance::default()
+    }
 
     /// One page of keys in lexicographic (byte) order.
     async fn list(&self, request: &ListRequest) -> Result<ListPage, StoreError>;
@@ -102,6 +109,23 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
 /// The least size of a part that is not the last, in bytes (S3's limit).
 pub const MIN_PART: usize = 5 * 1024 * 1024;
+
+/// What a store takes of reads just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Requests that may begin within some seconds; `usize::MAX` where nobody asked for fewer.
+    pub requests: usize,
+    /// Reads that are worth a try: none or one where all were denied lately, else `usize::MAX`.
+    pub probes: usize,
+    /// Whether all reads were denied lately.
+    pub refuses: bool,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { requests: usize::MAX, probes: usize::MAX, refuses: false }
+    }
+}
 
 /// What to list.
 #[derive(Debug, Clone, Default)]

@@ -56,6 +56,21 @@ pub enum ReadError {
     Failed(#[source] StoreError),
 }
 
+impl ReadError {
+    /// The class of the store's last answer, where the store is what failed.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Vanished(error)
+            | Self::Changed(error)
+            | Self::Denied(error)
+            | Self::Archived(error)
+            | Self::Failed(error) => Some(error.kind()),
+            Self::Unreachable { source, .. } => Some(source.kind()),
+            Self::Cancelled | Self::TooLarge { .. } => None,
+        }
+    }
+}
+
 /// Reads one object from its first byte to its last.
 pub struct ObjectReader {
     store: Arc<dyn ObjectStore>,
@@ -71,7 +86,11 @@ pub struct ObjectReader {
     at: u64,
     over: bool,
     failing: Option<Failing>,
+    gives_way: bool,
 }
+
+/// Attempts on a store that throttles, for who gives way. Its pace is kept elsewhere; more only hold up the caller.
+const THROTTLED: u32 = 3;
 
 /// A run of failures without much progress in between.
 struct Failing {
@@ -109,7 +128,14 @@ impl ObjectReader {
             at: 0,
             over: false,
             failing: None,
+            gives_way: false,
         }
+    }
+
+    /// The same, for a caller who has other things to do: it gives up after [`THROTTLED`] throttled attempts in a row.
+    #[must_use]
+    pub fn giving_way(self) -> Self {
+        Self { gives_way: true, ..self }
     }
 
     /// What the store says of the object; known after [`ObjectReader::open`] or the first piece.
@@ -230,6 +256,10 @@ impl ObjectReader {
             _ => Failing { attempts: policy.start(), since: at },
         };
         let failing = self.failing.insert(failing);
+        let throttled = error.kind() == ErrorKind::Throttled && failing.attempts.made() + 1 >= THROTTLED;
+        if self.gives_way && throttled {
+            return Err(ReadError::Unreachable { reason: Reason::Attempts, source: error });
+        }
         match failing.attempts.pause(&error, &self.cancel).await {
             Ok(()) => Ok(()),
             Err(Reason::Cancelled) => Err(ReadError::Cancelled),

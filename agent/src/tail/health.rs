@@ -97,6 +97,8 @@ impl Health {
 
     /// A walk came to its end.
     pub(super) fn walked(&self, bucket: &TrailBucket, streams: usize, walk: &Walk) {
+        /// Folders whose trouble is logged one by one.
+        const TOLD: usize = 20;
         let failed = |f: &FailedPrefix| (f.prefix.clone(), f.error.kind(), f.error.to_string());
         let new = WalkHealth {
             streams,
@@ -111,6 +113,10 @@ impl Health {
         if state.walk != new {
             let (url, prefix) = (bucket.store.url(), bucket.prefix.as_str());
             let (foreign, failed, unknown) = (new.foreign_total, new.failed_total, new.unknown.len());
+            for (prefix, _, error) in new.failed.iter().filter(|f| !state.walk.failed.contains(f)).take(TOLD)
+            {
+                tracing::warn!(url, prefix, error, "cannot list a folder; it is tried again");
+            }
             if foreign + failed > 0 || new.is_cut {
                 let cut = new.is_cut;
                 tracing::warn!(url, prefix, streams, foreign, failed, unknown, cut, "walked the bucket");

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
 use trailhaul_core::model::{AccountId, StreamKey};
 use trailhaul_core::plan::{Day, DayPlan, FoundObject, Standing};
 
@@ -58,14 +57,23 @@ pub trait Inventory: Send + Sync + fmt::Debug {
 #[error("objects are no longer taken in")]
 pub struct IntakeClosed;
 
-/// Takes found objects: the queues of the lanes. Bounded, which is what slows the tail down.
-#[async_trait]
-pub trait Intake: Send + Sync + fmt::Debug {
-    /// Whether an object of this account would be taken right now.
-    fn has_room(&self, account: AccountId) -> bool;
+/// What became of an offered object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// It was taken, or whoever takes it has it already.
+    Taken,
+    /// There is no room now. It stays in the inventory, and is offered again from there.
+    Full,
+}
 
-    /// Waits until there is room and hands the object over. What was not handed over is in the inventory.
-    async fn offer(&self, found: Found) -> Result<(), IntakeClosed>;
+/// Takes found objects: the queues of the lanes. Bounded, which is what slows the tail down. Nothing here waits: a
+/// stream without room gives its turn to another.
+pub trait Intake: Send + Sync + fmt::Debug {
+    /// How many objects of this account would be taken right now.
+    fn room(&self, account: AccountId) -> usize;
+
+    /// Hands an object over for which there was room a moment ago.
+    fn offer(&self, found: Found) -> Result<Offered, IntakeClosed>;
 }
 
 /// Is told how far listings have come: absence can only be concluded from a listing.

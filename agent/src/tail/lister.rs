@@ -1,13 +1,15 @@
 //! The tail of one bucket: walks it, lists its streams when they are due, and offers what is new.
 //!
 //! In: a bucket, and its neighbours as [`TailSeams`]. Out: offers to the intake; [`Health`]; for a single pass
-//! a [`Pass`]. Invariants: at most [`TailConfig::at_once`] listings at a time, and two of one account, so that
-//! an account whose queue is full does not use up all places; one page in memory per listing. A stream that
-//! fails waits 30 s, then twice as long each time up to 15 minutes, and the others go on.
+//! a [`Pass`]. Invariants: at most [`TailConfig::at_once`] listings at a time, and two of one account; a stream whose
+//! account has no room gives its turn to others; a page is in memory only while it has a place among those of all
+//! tails ([`Pages`]). A stream that fails waits 30 s, then twice as long each time up to 15 minutes, and the others go
+//! on; where the whole trail fails, one of its streams is tried every 25 s ([`Probe`]), and all when that one works.
 //!
 //! Stopping: [`Tail::run`] ends with its token and drops what is under way: what was recorded and not yet
 //! offered is in the inventory.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +21,11 @@ use trailhaul_core::plan::{DayPlan, DayRules, Start};
 
 use super::health::Health;
 use super::inventory::{Intake, Inventory, InventoryError, Listed};
+use super::pages::{Pages, Slowness};
+use super::probe::{self, Probe};
 use super::schedule::Schedule;
 use super::streams::{TrailBucket, Walk};
-use super::turn::{Context, Stream, Turn, TurnError, blocking};
+use super::turn::{Context, Ended, Stream, Turn, TurnError, blocking};
 use crate::runtime::{Clock, RetryPolicy};
 
 /// How a bucket is tailed.
@@ -33,7 +37,7 @@ pub struct TailConfig {
     pub start: Start,
     /// The kinds of file that are tailed.
     pub families: Vec<Family>,
-    /// Listings at the same time: each has one page in memory, about 300 KiB.
+    /// Listings of this bucket at the same time.
     pub at_once: usize,
     /// Seconds between two walks: new accounts and regions show up as new folders.
     pub walk_every: u32,
@@ -68,6 +72,8 @@ pub struct TailSeams {
     pub intake: Arc<dyn Intake>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// The places for pages, shared by all tails.
+    pub pages: Pages,
 }
 
 /// Why a tail cannot go on.
@@ -113,6 +119,10 @@ impl Pass {
 
 const AGAIN_FIRST: i64 = 30;
 const AGAIN_LONGEST: i64 = 15 * 60;
+/// A single pass looks again so soon whether there is room, when it waits for nothing else.
+const LOOK: Duration = Duration::from_millis(50);
+/// So many streams without room are looked at for one that has some.
+const SCANNED: usize = 64;
 /// Nothing is waited for longer than this without a look at the clock, which may have been set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -127,7 +137,7 @@ pub struct Tail {
 impl Tail {
     /// The tail of a bucket. `cancel` ends pauses between tries, and [`Tail::run`].
     pub fn new(bucket: TrailBucket, seams: TailSeams, config: TailConfig, cancel: CancellationToken) -> Self {
-        let context = Context { bucket, seams, config, cancel };
+        let context = Context { bucket, seams, config, cancel, slowness: Slowness::default() };
         Self { context, health: Health::default(), schedule: Schedule::default() }
     }
 
@@ -147,17 +157,27 @@ impl Tail {
         let walked = context.walk().await;
         let mut total = Pass { failed: walked.failures_total, ..Pass::default() };
         admit(context, schedule, health, walked, now).await?;
-        let streams = schedule.take_all().into_iter().map(|(index, mut stream)| {
+        let mut waiting: VecDeque<(usize, Stream)> = schedule.take_all().into();
+        for (_, stream) in &mut waiting {
             stream.plan.next(&context.config.rules, now);
             stream.plan.expedite(now);
-            context.exhaust(index, stream, now)
-        });
-        let mut turns = futures::stream::iter(streams).buffer_unordered(context.config.at_once.max(1));
-        while let Some(turn) = turns.next().await {
-            total.add(&turn.pass);
             total.streams += 1;
+        }
+        let mut turns = FuturesUnordered::new();
+        while !(waiting.is_empty() && turns.is_empty()) {
+            while turns.len() < context.config.at_once.max(1) {
+                let Some((index, stream)) = with_room(&mut waiting, context) else { break };
+                turns.push(context.exhaust(index, stream, now));
+            }
+            let turn = tokio::select! {
+                Some(turn) = turns.next(), if !turns.is_empty() => turn,
+                () = tokio::time::sleep(LOOK), if turns.len() < context.config.at_once.max(1) => continue,
+            };
+            total.add(&turn.pass);
             total.failed += u64::from(matches!(turn.result, Err(TurnError::Own(..))));
-            if !finish(context, schedule, health, turn, now)? {
+            if matches!(turn.result, Ok(Ended::NoRoom)) {
+                waiting.push_back((turn.index, turn.stream));
+            } else if matches!(finish(context, schedule, health, turn, now)?, Finished::Closed) {
                 break;
             }
         }
@@ -171,7 +191,7 @@ impl Tail {
     pub async fn run(mut self) -> Result<(), TailError> {
         let Self { context, health, schedule } = &mut self;
         let context = &*context;
-        let mut turns = FuturesUnordered::new();
+        let (mut turns, mut probe) = (FuturesUnordered::new(), Probe::default());
         let mut walking = context.walk().boxed().fuse();
         let mut walk_at = i64::MAX;
         loop {
@@ -180,31 +200,64 @@ impl Tail {
                 walking = context.walk().boxed().fuse();
                 walk_at = i64::MAX;
             }
+            let has_room = |account| context.seams.intake.room(account) > 0;
+            if let Some(index) = probe.due(now, schedule.len())
+                && let Some(stream) = schedule.take(index, has_room)
+            {
+                turns.push(context.turn(index, stream, now));
+            }
             while turns.len() < context.config.at_once.max(1) {
-                let has_room = |account| context.seams.intake.has_room(account);
                 let Some((index, stream)) = schedule.take_due(now, has_room) else { break };
                 turns.push(context.turn(index, stream, now));
             }
             let is_full = turns.len() >= context.config.at_once.max(1);
-            let wake = schedule.next_due().filter(|_| !is_full).unwrap_or(i64::MAX).min(walk_at);
+            let due = schedule.next_due().filter(|_| !is_full);
+            let wake = [due, probe.wake(schedule.len())].into_iter().flatten().fold(walk_at, i64::min);
             tokio::select! {
                 biased;
                 () = context.cancel.cancelled() => return Ok(()),
                 walked = &mut walking => {
                     let now = context.now();
-                    let is_whole = walked.failures_total == 0;
-                    walk_at = now + if is_whole { i64::from(context.config.walk_every) } else { AGAIN_LONGEST };
+                    walk_at = now + next_walk(&walked, &context.config);
                     admit(context, schedule, health, walked, now).await?;
                 }
                 Some(turn) = turns.next(), if !turns.is_empty() => {
-                    if !finish(context, schedule, health, turn, context.now())? {
-                        return Ok(());
+                    let (index, now) = (turn.index, context.now());
+                    match finish(context, schedule, health, turn, now)? {
+                        Finished::Closed => return Ok(()),
+                        Finished::Failed => probe.failed(index, now),
+                        Finished::Worked => {
+                            let others = probe.worked(index, schedule.len());
+                            schedule.expedite(&others, now);
+                            walk_at = if others.is_empty() { walk_at } else { walk_at.min(now) };
+                        }
                     }
                 }
                 () = tokio::time::sleep(until(now, wake)) => {}
             }
         }
     }
+}
+
+/// Seconds until the next walk. One that could not even begin is tried again like a trail in trouble.
+fn next_walk(walked: &Walk, config: &TailConfig) -> i64 {
+    match (walked.failures_total, walked.streams.is_empty()) {
+        (0, _) => i64::from(config.walk_every),
+        (_, true) => probe::EVERY,
+        (_, false) => AGAIN_LONGEST,
+    }
+}
+
+/// Takes a stream whose account has room; those that were looked at in vain go to the end.
+fn with_room(waiting: &mut VecDeque<(usize, Stream)>, context: &Context) -> Option<(usize, Stream)> {
+    for _ in 0..waiting.len().min(SCANNED) {
+        let (index, stream) = waiting.pop_front()?;
+        if context.seams.intake.room(stream.key.account) > 0 {
+            return Some((index, stream));
+        }
+        waiting.push_back((index, stream));
+    }
+    None
 }
 
 /// Adds the streams that a walk has shown and that are not there yet, with the plans saved for them.
@@ -227,7 +280,7 @@ async fn admit(
     };
     for (plan, key) in loaded? {
         let plan = plan.unwrap_or_else(|| DayPlan::new(context.config.start));
-        schedule.add(Stream { key, plan, saved: None }, now);
+        schedule.add(Stream::new(key, plan), now);
     }
     if let Some(listed) = &context.config.listed {
         listed.walked(now, walked.failures_total == 0 && !walked.is_cut);
@@ -236,28 +289,39 @@ async fn admit(
     Ok(())
 }
 
-/// Puts a stream back after its turn. Whether to go on.
+/// What the end of a turn means for the others.
+enum Finished {
+    Worked,
+    /// The store failed.
+    Failed,
+    /// Nobody takes anything any more.
+    Closed,
+}
+
+/// Puts a stream back after its turn.
 fn finish(
     context: &Context,
     schedule: &mut Schedule,
     health: &Health,
     turn: Turn,
     now: i64,
-) -> Result<bool, TailError> {
+) -> Result<Finished, TailError> {
     let Turn { index, stream, result, .. } = turn;
-    let earliest = match result {
-        Ok(()) => {
+    let (earliest, finished) = match result {
+        Ok(_) => {
             health.recovered(&stream.key);
-            now
+            (now, Finished::Worked)
         }
         Err(TurnError::Own(kind, message)) => {
-            health.failed(&stream.key, kind, message, now, |failures| now + pause(failures))
+            let again = health.failed(&stream.key, kind, message, now, |failures| now + pause(failures));
+            // A listing that cannot be right is that stream's own affair.
+            (again, if kind.is_some() { Finished::Failed } else { Finished::Worked })
         }
         Err(TurnError::Fatal(error)) => return Err(error),
-        Err(TurnError::Closed) => return Ok(false),
+        Err(TurnError::Closed) => return Ok(Finished::Closed),
     };
     schedule.put_back(index, stream, &context.config.rules, earliest);
-    Ok(true)
+    Ok(finished)
 }
 
 /// Seconds until a stream is tried again that failed so often in a row.

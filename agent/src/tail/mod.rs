@@ -20,6 +20,8 @@ mod health;
 mod inventory;
 mod lister;
 mod page;
+mod pages;
+mod probe;
 mod schedule;
 mod streams;
 mod turn;
@@ -28,6 +30,9 @@ mod turn;
 mod tests;
 
 pub use health::{Health, Trouble, WalkHealth};
-pub use inventory::{Found, Intake, IntakeClosed, Inventory, InventoryError, Listed, MemoryInventory};
+pub use inventory::{
+    Found, Intake, IntakeClosed, Inventory, InventoryError, Listed, MemoryInventory, Offered,
+};
 pub use lister::{Pass, Tail, TailConfig, TailError, TailSeams};
-pub use streams::{Carries, FailedPrefix, ForeignFolder, MAX_REPORTED, MAX_STREAMS, TrailBucket, Walk, walk};
+pub use pages::Pages;
+pub use streams::{Carries, FailedPrefix, ForeignFolder, MAX_REPORTED, MAX_STREAMS, TrailBucket, Walk};

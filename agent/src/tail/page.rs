@@ -25,6 +25,8 @@ pub(super) struct Sifted {
     pub(super) last: Option<String>,
     /// A day after the last one asked for has begun.
     pub(super) is_past: bool,
+    /// There is room for no more of the page than what is here: the last key that was dealt with, if any.
+    pub(super) cut: Option<Option<String>>,
 }
 
 /// Why a page could not be sifted.
@@ -36,11 +38,13 @@ pub(super) enum SiftError {
     Inventory(#[from] InventoryError),
 }
 
-/// Goes through a page, up to the day `to`, and records what was found. May block on the inventory.
+/// Goes through a page, up to the day `to`, and records what was found: at most `room` objects, because what is
+/// recorded is not listed again. May block on the inventory.
 pub(super) fn sift(
     stream: &StreamKey,
     objects: Vec<ListedObject>,
     to: Day,
+    room: usize,
     inventory: &Arc<dyn Inventory>,
 ) -> Result<Sifted, SiftError> {
     let mut sifted = Sifted { last: objects.last().map(|object| object.key.clone()), ..Sifted::default() };
@@ -63,6 +67,11 @@ pub(super) fn sift(
             group.push((name, object));
         }
         sift_day(stream, day, group, inventory, &mut sifted.found)?;
+    }
+    if sifted.found.len() > room {
+        sifted.found.truncate(room);
+        sifted.cut = Some(sifted.found.last().map(|found| found.object.object.key.clone()));
+        sifted.is_past = false;
     }
     if !sifted.found.is_empty() {
         inventory.record(stream, &sifted.found)?;

@@ -25,7 +25,9 @@ pub(super) struct Schedule {
     known: BTreeSet<StreamKey>,
     /// When it is looked at, since when it is due, which: among those looked at together, the one that has been
     /// due longest comes first, however often it was parked.
-    due: BinaryHeap<Reverse<(i64, i64, usize)>>,
+    /// Last comes the entry's number: of a stream's entries the latest counts.
+    due: BinaryHeap<Reverse<(i64, i64, usize, u64)>>,
+    entries: Vec<u64>,
     running: BTreeMap<AccountId, u32>,
 }
 
@@ -43,8 +45,9 @@ impl Schedule {
     /// Adds a stream; it is due at once.
     pub(super) fn add(&mut self, stream: Stream, now: i64) {
         if self.known.insert(stream.key.clone()) {
-            self.due.push(Reverse((now, now, self.streams.len())));
             self.streams.push(Some(stream));
+            self.entries.push(0);
+            self.enter(now, now, self.streams.len() - 1);
         }
     }
 
@@ -54,22 +57,57 @@ impl Schedule {
         now: i64,
         has_room: impl Fn(AccountId) -> bool,
     ) -> Option<(usize, Stream)> {
-        while let Some(Reverse((look, since, index))) = self.due.peek().copied() {
+        while let Some(Reverse((look, since, index, entry))) = self.due.peek().copied() {
             if look > now {
                 return None;
             }
             self.due.pop();
+            if self.entries.get(index) != Some(&entry) {
+                continue;
+            }
             let Some(slot) = self.streams.get_mut(index) else { continue };
             let Some(account) = slot.as_ref().map(|stream| stream.key.account) else { continue };
             let running = self.running.entry(account).or_default();
             if *running >= PER_ACCOUNT || !has_room(account) {
-                self.due.push(Reverse((now + PARKED, since, index)));
+                self.enter(now + PARKED, since, index);
                 continue;
             }
             *running += 1;
             return slot.take().map(|stream| (index, stream));
         }
         None
+    }
+
+    /// Takes out this stream, out of its turn, if it is here and its account has room.
+    pub(super) fn take(&mut self, index: usize, has_room: impl Fn(AccountId) -> bool) -> Option<Stream> {
+        let slot = self.streams.get_mut(index)?;
+        let account = slot.as_ref()?.key.account;
+        if !has_room(account) {
+            return None;
+        }
+        *self.running.entry(account).or_default() += 1;
+        slot.take()
+    }
+
+    /// Makes these streams due at once, those that are here.
+    pub(super) fn expedite(&mut self, indices: &[usize], now: i64) {
+        for index in indices {
+            if self.streams.get(*index).is_some_and(Option::is_some) {
+                self.enter(now, now, *index);
+            }
+        }
+        // What was entered before lies there until it would have been due.
+        if self.due.len() > 2 * self.streams.len() {
+            let entries = &self.entries;
+            self.due.retain(|Reverse((_, _, index, entry))| entries.get(*index) == Some(entry));
+        }
+    }
+
+    fn enter(&mut self, look: i64, since: i64, index: usize) {
+        if let Some(entry) = self.entries.get_mut(index) {
+            *entry += 1;
+            self.due.push(Reverse((look, since, index, *entry)));
+        }
     }
 
     /// Takes out all streams, for a single pass.
@@ -90,7 +128,7 @@ impl Schedule {
         let due = stream.plan.due(rules).max(earliest);
         if let Some(slot) = self.streams.get_mut(index) {
             *slot = Some(stream);
-            self.due.push(Reverse((due, due, index)));
+            self.enter(due, due, index);
         }
     }
 

@@ -8,7 +8,7 @@
 //! organizations that the bucket may not carry (findings, never input), folders of unknown families (counted
 //! and left), and prefixes that could not be listed (the rest of the walk goes on).
 //!
-//! Bounded: [`AT_ONCE`] requests in flight, [`MAX_STREAMS`] streams, [`MAX_REPORTED`] of each kind of report
+//! Bounded: [`AT_ONCE`] requests in flight or waiting for a place among the pages of all tails, [`MAX_STREAMS`] streams, [`MAX_REPORTED`] of each kind of report
 //! (what is beyond is counted). Folder names come from outside: what is no account, organization or region
 //! is counted like an unknown family.
 
@@ -19,8 +19,9 @@ use futures::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use trailhaul_core::model::{AccountId, Family, OrganizationId, StreamKey};
 
+use super::pages::{Pages, Place, Slowness};
 use crate::runtime::RetryPolicy;
-use crate::store::{ListRequest, ObjectStore, StoreError};
+use crate::store::{ListPage, ListRequest, ObjectStore, StoreError};
 
 /// Folders that are listed at the same time.
 const AT_ONCE: usize = 16;
@@ -118,10 +119,26 @@ pub struct FailedPrefix {
     pub error: StoreError,
 }
 
-/// Walks a bucket's folders. Each request is retried by `retry`; what fails for good is in
-/// [`Walk::failures`], and the rest is walked all the same.
-pub async fn walk(bucket: &TrailBucket, retry: &RetryPolicy, cancel: &CancellationToken) -> Walk {
-    let mut walker = Walker { bucket, retry, cancel, walk: Walk::default() };
+/// How pages of a bucket are read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lister<'a> {
+    pub(super) store: &'a dyn ObjectStore,
+    pub(super) pages: &'a Pages,
+    pub(super) slowness: &'a Slowness,
+    pub(super) retry: &'a RetryPolicy,
+    pub(super) cancel: &'a CancellationToken,
+}
+
+impl Lister<'_> {
+    /// A page, with its place among those of all tails.
+    pub(super) async fn page(&self, request: &ListRequest) -> Result<(ListPage, Place), StoreError> {
+        self.pages.list(self.store, request, self.slowness, self.retry, self.cancel).await
+    }
+}
+
+/// Walks a bucket's folders. What fails for good is in [`Walk::failures`], and the rest is walked all the same.
+pub(super) async fn walk(bucket: &TrailBucket, lister: &Lister<'_>) -> Walk {
+    let mut walker = Walker { bucket, lister, walk: Walk::default() };
     let accounts = walker.accounts().await;
     let families = walker.families(accounts).await;
     walker.regions(families).await;
@@ -130,8 +147,7 @@ pub async fn walk(bucket: &TrailBucket, retry: &RetryPolicy, cancel: &Cancellati
 
 struct Walker<'a> {
     bucket: &'a TrailBucket,
-    retry: &'a RetryPolicy,
-    cancel: &'a CancellationToken,
+    lister: &'a Lister<'a>,
     walk: Walk,
 }
 
@@ -209,13 +225,10 @@ impl Walker<'_> {
 
     /// The folders right below these, each with what its parent was known to be. In no order.
     async fn below<T: Copy + Send>(&mut self, folders: Vec<Folder<T>>) -> Vec<Folder<T>> {
-        let (store, retry, cancel) = (&self.bucket.store, self.retry, self.cancel);
-        let mut listings =
-            stream::iter(folders)
-                .map(|folder| async move {
-                    (folder.of, subfolders(&**store, &folder.prefix, retry, cancel).await)
-                })
-                .buffer_unordered(AT_ONCE);
+        let lister = self.lister;
+        let mut listings = stream::iter(folders)
+            .map(|folder| async move { (folder.of, subfolders(lister, &folder.prefix).await) })
+            .buffer_unordered(AT_ONCE);
         let mut found = Vec::new();
         while let Some((of, (prefixes, failure))) = listings.next().await {
             found.extend(prefixes.into_iter().map(|prefix| Folder { prefix, of }));
@@ -257,22 +270,17 @@ impl Walker<'_> {
 }
 
 /// The prefixes right below one, as far as they could be listed.
-async fn subfolders(
-    store: &dyn ObjectStore,
-    prefix: &str,
-    retry: &RetryPolicy,
-    cancel: &CancellationToken,
-) -> (Vec<String>, Option<FailedPrefix>) {
+async fn subfolders(lister: &Lister<'_>, prefix: &str) -> (Vec<String>, Option<FailedPrefix>) {
     let mut found = Vec::new();
     let mut request = ListRequest { prefix: prefix.to_owned(), delimiter: true, ..ListRequest::default() };
     loop {
-        match retry.run(cancel, || store.list(&request)).await {
-            Ok(page) => {
+        match lister.page(&request).await {
+            Ok((page, _place)) => {
                 found.extend(page.prefixes);
                 request.continuation = page.next;
             }
-            Err(gave_up) => {
-                let failure = FailedPrefix { prefix: prefix.to_owned(), error: gave_up.error };
+            Err(error) => {
+                let failure = FailedPrefix { prefix: prefix.to_owned(), error };
                 return (found, Some(failure));
             }
         }

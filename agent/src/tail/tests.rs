@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use trailhaul_core::model::{AccountId, Family, StreamKey};
 use trailhaul_core::plan::{Day, DayPlan, Standing, Start};
 
+use super::pages::Slowness;
+use super::streams::{Lister, walk};
 use super::*;
 use crate::runtime::{Clock, RetryPolicy};
 use crate::store::{Faults, FaultyStore, MemoryStore, ObjectStore, PutOptions, Steps};
@@ -38,7 +38,6 @@ impl Clock for TokioClock {
 struct Taker {
     taken: Mutex<Vec<(String, Standing, i64)>>,
     room: Mutex<BTreeMap<AccountId, usize>>,
-    changed: Notify,
 }
 
 impl Taker {
@@ -52,31 +51,21 @@ impl Taker {
 
     fn allow(&self, account: &str, room: usize) {
         self.room.lock().unwrap().insert(account.parse().unwrap(), room);
-        self.changed.notify_waiters();
     }
 }
 
-#[async_trait]
 impl Intake for Taker {
-    fn has_room(&self, account: AccountId) -> bool {
-        self.room.lock().unwrap().get(&account).is_none_or(|room| *room > 0)
+    fn room(&self, account: AccountId) -> usize {
+        self.room.lock().unwrap().get(&account).copied().unwrap_or(usize::MAX)
     }
 
-    async fn offer(&self, found: Found) -> Result<(), IntakeClosed> {
-        let account = found.object.account;
-        loop {
-            let changed = self.changed.notified();
-            if self.has_room(account) {
-                break;
-            }
-            changed.await;
-        }
-        if let Some(room) = self.room.lock().unwrap().get_mut(&account) {
-            *room -= 1;
+    fn offer(&self, found: Found) -> Result<Offered, IntakeClosed> {
+        if let Some(room) = self.room.lock().unwrap().get_mut(&found.object.account) {
+            *room = room.saturating_sub(1);
         }
         let key = found.object.object.key;
         self.taken.lock().unwrap().push((key, found.standing, found.object.stamp));
-        Ok(())
+        Ok(Offered::Taken)
     }
 }
 
@@ -87,6 +76,7 @@ struct Setup {
     clock: Arc<TokioClock>,
     cancel: CancellationToken,
     config: TailConfig,
+    pages: Pages,
 }
 
 impl Setup {
@@ -100,6 +90,7 @@ impl Setup {
             clock: Arc::new(TokioClock(Instant::now())),
             cancel: CancellationToken::new(),
             config: TailConfig { retry, ..TailConfig::new(start) },
+            pages: Pages::new(8),
         }
     }
 
@@ -110,8 +101,16 @@ impl Setup {
     fn tail_of(&self, store: Arc<dyn ObjectStore>, carries: Carries) -> Tail {
         let (inventory, intake, clock) = (self.inventory.clone(), self.taker.clone(), self.clock.clone());
         let bucket = TrailBucket { store, prefix: String::new(), carries };
-        let seams = TailSeams { inventory, intake, clock };
+        let seams = TailSeams { inventory, intake, clock, pages: self.pages.clone() };
         Tail::new(bucket, seams, self.config.clone(), self.cancel.clone())
+    }
+
+    async fn walk(&self, bucket: &TrailBucket) -> Walk {
+        let slowness = Slowness::default();
+        let Self { pages, cancel, config, .. } = self;
+        let lister =
+            Lister { store: &*bucket.store, pages, slowness: &slowness, retry: &config.retry, cancel };
+        walk(bucket, &lister).await
     }
 
     async fn put(&self, key: &str) {
@@ -155,7 +154,7 @@ async fn a_walk_finds_streams_in_every_layout_and_names_what_does_not_belong() {
         below_organization: false,
     };
     let mut bucket = TrailBucket { store: Arc::new(setup.store.clone()), prefix: String::new(), carries };
-    let walked = walk(&bucket, &setup.config.retry, &setup.cancel).await;
+    let walked = setup.walk(&bucket).await;
     let streams: Vec<(&str, Family)> = walked.streams.iter().map(|s| (s.prefix.as_str(), s.family)).collect();
     let (one, org) = (format!("AWSLogs/{ONE}"), format!("AWSLogs/o-a1b2c3d4e5/{ONE}"));
     assert_eq!(
@@ -184,13 +183,13 @@ async fn a_walk_finds_streams_in_every_layout_and_names_what_does_not_belong() {
     assert_eq!((walked.failures_total, walked.is_cut), (0, false));
 
     bucket.carries.below_organization = true;
-    let walked = walk(&bucket, &setup.config.retry, &setup.cancel).await;
+    let walked = setup.walk(&bucket).await;
     assert_eq!(walked.streams.len(), 1, "only what lies below the organization's folder");
     assert_eq!(walked.findings_total, 4);
 
     bucket.carries.below_organization = false;
     bucket.prefix = "elsewhere".into();
-    let walked = walk(&bucket, &setup.config.retry, &setup.cancel).await;
+    let walked = setup.walk(&bucket).await;
     assert_eq!(walked.streams.len(), 1);
 }
 
@@ -335,7 +334,8 @@ async fn an_account_without_room_does_not_keep_others_waiting() {
     let watch = async {
         tokio::time::sleep(Duration::from_secs(120)).await;
         assert!(setup.taker.keys().contains(&key(TWO, today(), "f")));
-        assert_eq!(setup.taker.len(), 11);
+        // Two listings of an account may have seen the same room.
+        assert!((11..=21).contains(&setup.taker.len()), "{}", setup.taker.len());
         setup.taker.allow(ONE, 1_000_000);
         tokio::time::sleep(Duration::from_secs(120)).await;
         assert_eq!(setup.taker.len(), 6 * 1_500 + 1);
@@ -376,8 +376,7 @@ async fn no_object_is_missing_after_a_kill() {
             prefix: String::new(),
             carries: Carries::default(),
         };
-        let stream = walk(&bucket, &setup.config.retry, &setup.cancel);
-        let stream = stream.await.streams.remove(0);
+        let stream = setup.walk(&bucket).await.streams.remove(0);
         for days in 0..100 {
             let day = today().plus(-days);
             for (name, _) in setup.inventory.known(&stream, day, "", None).unwrap() {
@@ -426,8 +425,12 @@ async fn an_inventory_that_fails_ends_the_tail() {
         prefix: String::new(),
         carries: Carries::default(),
     };
-    let seams =
-        TailSeams { inventory: Arc::new(Broken), intake: setup.taker.clone(), clock: setup.clock.clone() };
+    let seams = TailSeams {
+        inventory: Arc::new(Broken),
+        intake: setup.taker.clone(),
+        clock: setup.clock.clone(),
+        pages: setup.pages.clone(),
+    };
     let tail = || Tail::new(bucket.clone(), seams.clone(), setup.config.clone(), setup.cancel.clone());
     assert!(matches!(tail().run_once().await, Err(TailError::Inventory(_))));
     assert!(matches!(tail().run().await, Err(TailError::Inventory(_))));

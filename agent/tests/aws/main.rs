@@ -13,7 +13,9 @@
 mod cloud;
 mod kills;
 mod mending;
+mod running;
 mod storm;
+mod throttling;
 #[path = "../tree/mod.rs"]
 mod tree;
 mod truth;

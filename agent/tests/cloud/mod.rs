@@ -159,6 +159,11 @@ impl Cloud {
 
     /// Copies the archive below `prefix` into the tree, where the comparison looks for it.
     pub(crate) async fn fetch_archive(&self, prefix: &str) {
+        assert!(self.fetch_what_is_there(prefix).await > 0, "nothing below {prefix}");
+    }
+
+    /// The same while it is being written; the number of objects.
+    pub(crate) async fn fetch_what_is_there(&self, prefix: &str) -> usize {
         let client = s3(&self.emulator.endpoint(), HOME, self.region);
         let target = self.tree.path("archive");
         let _ = fs::remove_dir_all(&target);
@@ -168,7 +173,8 @@ impl Cloud {
         while let Some(page) = pages.next().await {
             keys.extend(page.unwrap().contents().iter().filter_map(|object| object.key().map(str::to_owned)));
         }
-        assert!(!keys.is_empty(), "nothing below {prefix}");
+        let count = keys.len();
+        fs::create_dir_all(target.join("data")).unwrap();
         for key in keys {
             let object = client.get_object().bucket(ARCHIVE).key(&key).send().await.unwrap();
             let bytes = object.body.collect().await.unwrap().into_bytes();
@@ -176,6 +182,7 @@ impl Cloud {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, bytes).unwrap();
         }
+        count
     }
 
     /// The stream holds every event at least once, and every repeat is known by its key. The repeats.

@@ -100,6 +100,15 @@ impl Tree {
         assert!(differences.is_empty(), "{context}: {differences:#?}");
     }
 
+    /// Whether the archive has what the objects outside these buckets hold, and nothing else; else what differs.
+    pub(crate) fn differs_without(&self, buckets: &[&str]) -> Option<String> {
+        let truth = truth::read(&self.path("truth.ndjson")).unwrap();
+        let reached = |object: &truth::Object| (!buckets.contains(&object.bucket.as_str())).then_some(0);
+        let expected = model::expected(&truth, reached, model::WINDOW);
+        let differences = compare(&truth, &expected, &self.path("archive")).unwrap();
+        (!differences.is_empty()).then(|| format!("{differences:#?}"))
+    }
+
     /// Everything visible below data/, index/ and quarantine/ is named by a batch entry of the journal.
     pub(crate) fn check_nothing_uncommitted(&self, context: &str) {
         self.check_nothing_uncommitted_below("", context);

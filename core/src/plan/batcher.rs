@@ -6,7 +6,7 @@
 //!
 //! Bounded: [`Batcher::has_room`] says no before the queue is full, earlier to an account that fills it alone,
 //! later to one that has hardly anything in it, so that no account keeps the others out. What does not fit is
-//! handed back, never dropped.
+//! handed back, never dropped. Objects whose bucket must wait stay where they are, and hold up nothing else.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -92,6 +92,9 @@ const COST_OF_RETRY: u64 = 1 << 20;
 /// An account with fewer waiting objects than this finds room when others have filled the queue.
 const RESERVED: usize = 16;
 
+/// So many objects of an account are looked at for one that may go: an account's logs come from a few buckets.
+const SCANNED: usize = 64;
+
 /// The queue of one lane.
 #[derive(Debug)]
 pub struct Batcher {
@@ -153,14 +156,30 @@ impl Batcher {
 
     /// Whether an object of this account would be taken.
     pub fn has_room(&self, account: AccountId) -> bool {
+        self.room(account) > 0
+    }
+
+    /// How many objects of this account would be taken.
+    pub fn room(&self, account: AccountId) -> usize {
         let own = self.accounts.get(&account).map_or(0, |account| account.len);
-        let fits = self.len < self.config.queue && own < self.share();
-        fits || (own < RESERVED && self.len < self.config.queue.saturating_mul(2))
+        let open = self.config.queue.saturating_sub(self.len).min(self.share().saturating_sub(own));
+        let beyond = self.config.queue.saturating_mul(2).saturating_sub(self.len);
+        open.max(RESERVED.saturating_sub(own).min(beyond))
     }
 
     /// Takes an object in at `now` (seconds since the Unix epoch), or hands it back when there is no room.
     pub fn push(&mut self, found: FoundObject, now: i64) -> Result<(), Box<FoundObject>> {
         if !self.has_room(found.account) {
+            return Err(Box::new(found));
+        }
+        self.admit(found, now);
+        Ok(())
+    }
+
+    /// The same for an object that had room a moment ago, when others came between: taken unless the queue holds
+    /// twice what it should.
+    pub fn push_late(&mut self, found: FoundObject, now: i64) -> Result<(), Box<FoundObject>> {
+        if !self.has_room(found.account) && self.len >= self.config.queue.saturating_mul(2) {
             return Err(Box::new(found));
         }
         self.admit(found, now);
@@ -195,21 +214,44 @@ impl Batcher {
 
     /// The next batch, if one is ready at `now`; with `drain`, everything that waits is ready.
     pub fn next_batch(&mut self, now: i64, drain: bool) -> Option<PlannedBatch> {
+        self.next_admitted(now, drain, &mut |_| true)
+    }
+
+    /// The same of those objects that `admits` lets go, which is asked once for each object that would be taken.
+    /// The others keep their places.
+    pub fn next_admitted(
+        &mut self,
+        now: i64,
+        drain: bool,
+        admits: &mut dyn FnMut(&FoundObject) -> bool,
+    ) -> Option<PlannedBatch> {
         let mut ready = self.ready(now, drain);
         if ready.is_empty() {
             ready.extend(self.pressed());
         }
-        let turn = self.turns.in_order().find_map(|id| Some((id, self.turn_of(id, &ready, now, drain)?)));
-        let (account, turn) = turn?;
-        if let Some(account) = self.accounts.get_mut(&account) {
-            account.last_was_retry = matches!(turn, Turn::Retry(_));
-        }
-        match turn {
-            Turn::Retry(key) => self.take_retry(account, key),
-            Turn::Group(partition) => {
-                let closed = ready.get(&partition).copied()?;
-                Some(self.fill(partition, closed))
+        let early = drain && ready.is_empty();
+        let mut held = BTreeSet::new();
+        // Each turn that gives nothing takes something out of the choice, so this ends.
+        loop {
+            let turns = self.turns.in_order();
+            let turn = { turns }.find_map(|id| Some((id, self.turn_of(id, &ready, &held, now, early)?)));
+            let (id, turn) = turn?;
+            let is_retry = matches!(turn, Turn::Retry);
+            let batch = match turn {
+                Turn::Retry => self.take_retry(id, now, early, admits),
+                Turn::Group(partition) => {
+                    let closed = ready.remove(&partition)?;
+                    self.fill(partition, closed, admits)
+                }
+            };
+            if let Some(account) = self.accounts.get_mut(&id).filter(|_| batch.is_some()) {
+                account.last_was_retry = is_retry;
             }
+            match batch {
+                None if is_retry => held.insert(id),
+                None => continue,
+                batch => return batch,
+            };
         }
     }
 
@@ -292,13 +334,15 @@ impl Batcher {
         Some((partition?.clone(), Closed::Pressure))
     }
 
-    /// What an account would get if it were its turn.
+    /// What an account would get if it were its turn: with `early`, also a retry that is not due. Accounts in `held`
+    /// have no retry that may go.
     fn turn_of(
         &self,
         id: AccountId,
         ready: &BTreeMap<Partition, Closed>,
+        held: &BTreeSet<AccountId>,
         now: i64,
-        drain: bool,
+        early: bool,
     ) -> Option<Turn> {
         let account = self.accounts.get(&id)?;
         let oldest = account
@@ -307,14 +351,23 @@ impl Batcher {
             .filter(|(partition, _)| ready.contains_key(partition))
             .min_by_key(|(_, queue)| queue.front().map(|waiting| waiting.since));
         let group = oldest.map(|(partition, _)| Turn::Group(partition.clone()));
-        let retry =
-            account.deferred.keys().next().filter(|(due, _)| *due <= now || (drain && ready.is_empty()));
-        let retry = retry.map(|key| Turn::Retry(*key));
+        let due = account.deferred.keys().next().is_some_and(|(due, _)| *due <= now || early);
+        let retry = (due && !held.contains(&id)).then_some(Turn::Retry);
         if account.last_was_retry { group.or(retry) } else { retry.or(group) }
     }
 
-    fn take_retry(&mut self, id: AccountId, key: (i64, u64)) -> Option<PlannedBatch> {
+    /// Takes the first deferred object of an account that is due and may go.
+    fn take_retry(
+        &mut self,
+        id: AccountId,
+        now: i64,
+        early: bool,
+        admits: &mut dyn FnMut(&FoundObject) -> bool,
+    ) -> Option<PlannedBatch> {
         let account = self.accounts.get_mut(&id)?;
+        let due = account.deferred.iter().take(SCANNED).filter(|((due, _), _)| *due <= now || early);
+        let (key, _) = { due }.find(|(_, object)| admits(&object.found))?;
+        let key = *key;
         let object = account.deferred.remove(&key)?;
         account.len -= 1;
         self.len -= 1;
@@ -324,15 +377,25 @@ impl Batcher {
         Some(PlannedBatch { partition, objects: vec![object], closed: Closed::Retry })
     }
 
-    /// Takes objects of a partition, always from the account that was served least.
-    fn fill(&mut self, partition: Partition, closed: Closed) -> PlannedBatch {
+    /// Takes objects of a partition, always from the account that was served least; `None` if none may go.
+    fn fill(
+        &mut self,
+        partition: Partition,
+        closed: Closed,
+        admits: &mut dyn FnMut(&FoundObject) -> bool,
+    ) -> Option<PlannedBatch> {
         let members = self.groups.get(&partition).map(|group| group.accounts.clone()).unwrap_or_default();
         let mut order: BTreeSet<(u64, AccountId)> =
             members.into_iter().map(|id| (self.turns.served(id), id)).collect();
         let (mut objects, mut bytes) = (Vec::new(), 0_u64);
         while objects.len() < self.config.max_objects && bytes < self.config.max_bytes {
             let Some((_, id)) = order.pop_first() else { break };
-            let Some(found) = self.take(id, &partition, &objects, bytes) else { break };
+            let room = if objects.is_empty() { u64::MAX } else { self.config.max_bytes - bytes };
+            let found = match self.take(id, &partition, room, admits) {
+                Taken::Object(found) => *found,
+                Taken::Held => continue,
+                Taken::TooLarge => break,
+            };
             bytes = bytes.saturating_add(found.object.size);
             self.turns.serve(id, found.object.size.saturating_add(COST_OF_ONE));
             if self.accounts.get(&id).is_some_and(|account| account.waiting.contains_key(&partition)) {
@@ -344,24 +407,30 @@ impl Batcher {
         for object in &objects {
             self.tidy(object.found.account);
         }
-        PlannedBatch { partition, objects, closed }
+        (!objects.is_empty()).then_some(PlannedBatch { partition, objects, closed })
     }
 
-    /// Takes the next object of an account, unless the batch holds something and would become too large.
+    /// Takes the next object of an account that may go, unless it has more than `room` bytes.
     fn take(
         &mut self,
         id: AccountId,
         partition: &Partition,
-        objects: &[QueuedObject],
-        bytes: u64,
-    ) -> Option<FoundObject> {
-        let account = self.accounts.get_mut(&id)?;
-        let queue = account.waiting.get_mut(partition)?;
-        let size = queue.front()?.found.object.size;
-        if !objects.is_empty() && bytes.saturating_add(size) > self.config.max_bytes {
-            return None;
+        room: u64,
+        admits: &mut dyn FnMut(&FoundObject) -> bool,
+    ) -> Taken {
+        let Some(account) = self.accounts.get_mut(&id) else { return Taken::Held };
+        let Some(queue) = account.waiting.get_mut(partition) else { return Taken::Held };
+        // Asked only for what fits: who admits counts.
+        let mut too_large = false;
+        let place = queue.iter().take(SCANNED).position(|waiting| {
+            too_large = waiting.found.object.size > room;
+            too_large || admits(&waiting.found)
+        });
+        if too_large {
+            return Taken::TooLarge;
         }
-        let found = queue.pop_front()?.found;
+        let Some(waiting) = place.and_then(|place| queue.remove(place)) else { return Taken::Held };
+        let found = waiting.found;
         let is_empty = queue.is_empty();
         if is_empty {
             account.waiting.remove(partition);
@@ -369,13 +438,13 @@ impl Batcher {
         account.len -= 1;
         self.len -= 1;
         if let Some(group) = self.groups.get_mut(partition) {
-            group.bytes = group.bytes.saturating_sub(size);
+            group.bytes = group.bytes.saturating_sub(found.object.size);
             group.count -= 1;
             if is_empty {
                 group.accounts.remove(&id);
             }
         }
-        Some(found)
+        Taken::Object(Box::new(found))
     }
 
     /// Finds out what has waited longest in a partition; removes it when it is empty.
@@ -405,6 +474,15 @@ impl Batcher {
 /// What an account's turn gives.
 #[derive(Debug)]
 enum Turn {
-    Retry((i64, u64)),
+    Retry,
     Group(Partition),
+}
+
+/// What came of looking for an account's next object.
+enum Taken {
+    Object(Box<FoundObject>),
+    /// None of the first ones may go.
+    Held,
+    /// It would make the batch too large.
+    TooLarge,
 }

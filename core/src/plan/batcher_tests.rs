@@ -151,6 +151,45 @@ fn many_due_retries_leave_every_second_turn_to_the_rest() {
     assert_eq!(closed, [Closed::Retry, Closed::Count, Closed::Retry, Closed::Count]);
 }
 
+fn of(bucket: &str, object: FoundObject) -> FoundObject {
+    FoundObject { object: ObjectRef { bucket: bucket.into(), ..object.object }, ..object }
+}
+
+#[test]
+fn a_bucket_that_must_wait_holds_up_nothing_else() {
+    let mut batcher = Batcher::new(small());
+    // One account only in the slow bucket and first in line, one in both, one elsewhere; each of them a retry too.
+    for n in 0..6 {
+        batcher.push(of("slow", found(1, n, 0, 1)), NOW - 60).unwrap();
+        batcher.push(of(if n % 2 == 0 { "slow" } else { "quick" }, found(2, n, 0, 1)), NOW - 50).unwrap();
+        batcher.push(of("quick", found(3, n, 3, 1)), NOW - 40).unwrap();
+    }
+    for (n, bucket) in [(90, "slow"), (91, "quick")] {
+        let retry = batcher::QueuedObject { found: of(bucket, found(2, n, 0, 1)), attempts: 0 };
+        batcher.defer(retry, NOW - 60).unwrap();
+    }
+    let mut quick = 0;
+    let slow = |object: &FoundObject| &*object.object.bucket == "slow";
+    while let Some(batch) = batcher.next_admitted(NOW + 60, false, &mut |object| !slow(object)) {
+        assert!(batch.objects.iter().all(|object| !slow(&object.found)));
+        quick += batch.objects.len();
+    }
+    assert_eq!((quick, batcher.len()), (3 + 6 + 1, 6 + 3 + 1), "what may go goes");
+    assert_eq!(batcher.next_admitted(NOW + 60, true, &mut |object| !slow(object)), None);
+    // Two at a time, and everything comes out in the end.
+    let mut batches = 0;
+    while !batcher.is_empty() {
+        let mut left = 2;
+        let batch = batcher.next_admitted(NOW + 120, false, &mut |_| {
+            left -= 1;
+            left >= 0
+        });
+        assert!((1..=2).contains(&batch.unwrap().objects.len()));
+        batches += 1;
+    }
+    assert!((5..=10).contains(&batches), "{batches}");
+}
+
 #[derive(Debug, Clone)]
 enum Action {
     Push { account: u64, day: i64, size: u64 },

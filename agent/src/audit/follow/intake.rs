@@ -1,20 +1,28 @@
 //! The intake of the digest tails: a queue of its own, so that digests wait neither for lanes nor behind logs.
 //!
 //! In: digests that a tail has found and recorded. Out: the examiner's work. Invariant: a digest is in work once.
-//! Bounded: [`QUEUE`] digests; a tail that offers more waits. What is offered when nobody takes it any more is
+//! Bounded: [`QUEUE`] digests, and [`LATE`] of listings that saw the same room; a tail without room lists others. What is offered when nobody takes it any more is
 //! among the found objects, and taken up by the next start.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use trailhaul_core::model::{AccountId, ObjectRef};
 
-use crate::tail::{Found, Intake, IntakeClosed};
+use crate::tail::{Found, Intake, IntakeClosed, Offered};
 
 /// Digests that wait.
 const QUEUE: usize = 256;
+/// Digests that one page of a listing may bring.
+const AT_ONCE: usize = 64;
+/// Room for pages that are read at the same time and see the same room: there are never more than 64 of them.
+const LATE: usize = 64 * AT_ONCE;
+
+/// Who waits for room looks so often.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Takes digests.
 #[derive(Debug, Clone)]
@@ -26,7 +34,7 @@ pub struct DigestIntake {
 impl DigestIntake {
     /// An intake, and the end from which the examiner takes.
     pub(super) fn new() -> (Self, mpsc::Receiver<ObjectRef>) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (sender, receiver) = mpsc::channel(QUEUE + LATE);
         (Self { sender, working: Arc::default() }, receiver)
     }
 
@@ -35,6 +43,10 @@ impl DigestIntake {
         let name = digest.to_string();
         if !self.working().insert(name.clone()) {
             return true;
+        }
+        // The rest of the channel is for who cannot wait.
+        while self.sender.capacity() <= LATE && !self.sender.is_closed() {
+            tokio::time::sleep(LOOK).await;
         }
         let taken = self.sender.send(digest).await.is_ok();
         if !taken {
@@ -58,13 +70,22 @@ impl DigestIntake {
     }
 }
 
-#[async_trait]
 impl Intake for DigestIntake {
-    fn has_room(&self, _account: AccountId) -> bool {
-        self.sender.capacity() > 0
+    fn room(&self, _account: AccountId) -> usize {
+        self.sender.capacity().saturating_sub(LATE).min(AT_ONCE)
     }
 
-    async fn offer(&self, found: Found) -> Result<(), IntakeClosed> {
-        if self.put(found.object.object).await { Ok(()) } else { Err(IntakeClosed) }
+    fn offer(&self, found: Found) -> Result<Offered, IntakeClosed> {
+        let digest = found.object.object;
+        let name = digest.to_string();
+        if !self.working().insert(name.clone()) {
+            return Ok(Offered::Taken);
+        }
+        let Err(refused) = self.sender.try_send(digest) else { return Ok(Offered::Taken) };
+        self.working().remove(&name);
+        match refused {
+            TrySendError::Full(_) => Ok(Offered::Full),
+            TrySendError::Closed(_) => Err(IntakeClosed),
+        }
     }
 }

@@ -147,7 +147,7 @@ async fn scope(
 
 async fn hand_over(shared: &Arc<Shared>, object: ObjectRef, looked: &mut Looked) -> Result<(), LedgerError> {
     let Ok(found) = FoundObject::new(object.clone()) else { return Ok(()) };
-    if !shared.means.lanes.has_room(found.account) {
+    if shared.means.lanes.room(found.account) == 0 {
         looked.open += 1;
         return Ok(());
     }
@@ -157,7 +157,7 @@ async fn hand_over(shared: &Arc<Shared>, object: ObjectRef, looked: &mut Looked)
     }
     tracing::info!(%object, "a digest names a log file that no listing has shown: haul it");
     // Closed means that the process stops: it is recorded, and the next start takes it up.
-    let _closed = shared.means.lanes.offer(Found { object: found, standing: Standing::New }).await;
+    let _closed = shared.means.lanes.offer(Found { object: found, standing: Standing::New });
     looked.handed += 1;
     Ok(())
 }
