@@ -52,10 +52,12 @@ bench-smoke: ## Run every benchmark once over little data, not optimized: do the
 	$(CARGO) build --locked --bins
 	'$(TARGET)/debug/trailhaul-bench' --rounds 1 --megabytes 4
 	'$(TARGET)/debug/trailhaul-bench' pipeline --rounds 1 --megabytes 4
+	'$(TARGET)/debug/trailhaul-bench' s3 --small
 
-memory: ## Measure the peak memory of a run with limits.memory 64MiB, and hold it against its bound
+memory: ## Measure the peak memory of runs with limits.memory 64MiB, over folders and over S3 (after `make emulators`)
 	$(CARGO) build --profile $(PROFILE) --locked --bins
 	'$(TARGET)/$(PROFILE_FOLDER)/trailhaul-bench' memory
+	'$(TARGET)/$(PROFILE_FOLDER)/trailhaul-bench' s3
 
 # ---- over AWS and emulators of it
 

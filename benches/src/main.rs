@@ -1,6 +1,7 @@
 //! Runs the benchmarks: what each stage of the mill costs, as a share of what the job costs at the very least.
 //!
-//! Other words first: `pipeline` measures the whole program, `memory` its peak memory.
+//! Other words first: `pipeline` measures the whole program, `memory` its peak memory, `s3` peak and speed from S3
+//! to S3.
 //!
 //! In: synthetic log objects (or a folder of real ones, `--data DIR`). Out: a table on stdout. The bound is
 //! inflating, hashing and compressing the same bytes with the same libraries, measured in the same run; stages
@@ -12,6 +13,7 @@ mod measure;
 mod memory;
 mod pipeline;
 mod programs;
+mod s3;
 mod stages;
 
 use std::io::Write;
@@ -46,7 +48,8 @@ fn main() -> anyhow::Result<()> {
         "" => stages(&options),
         "pipeline" => pipeline::run(&options.programs, &folder(), options.rounds, options.megabytes),
         "memory" => memory::run(&options.programs, &folder(), options.small),
-        other => bail!("unknown word {other}; there are pipeline, memory, and none for the stages"),
+        "s3" => s3::run(&options.programs, &folder(), options.small),
+        other => bail!("unknown word {other}; there are pipeline, memory, s3, and none for the stages"),
     }
 }
 

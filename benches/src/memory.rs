@@ -16,11 +16,11 @@ use anyhow::{Context, bail, ensure};
 
 use crate::programs::{Programs, configure};
 
-const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 /// What the configuration says.
-const LIMIT: u64 = 64 * MIB;
+pub(crate) const LIMIT: u64 = 64 * MIB;
 /// What the process itself may take beside what the limit counts: its code, stacks, and the allocator's slack.
-const BESIDE: u64 = 48 * MIB;
+pub(crate) const BESIDE: u64 = 48 * MIB;
 
 /// The trees, and what `simorg` is asked for.
 const TREES: [(&str, &str); 4] = [
@@ -98,13 +98,13 @@ fn read_slowly(mut pipe: ChildStdout) -> anyhow::Result<u64> {
 }
 
 #[derive(Debug, Default)]
-struct Peak {
-    resident: u64,
+pub(crate) struct Peak {
+    pub(crate) resident: u64,
     anonymous: u64,
 }
 
 /// Looks at a process until it ends.
-fn watch(child: &mut Child) -> anyhow::Result<Peak> {
+pub(crate) fn watch(child: &mut Child) -> anyhow::Result<Peak> {
     let file = format!("/proc/{}/status", child.id());
     let mut peak = Peak::default();
     while child.try_wait()?.is_none() {

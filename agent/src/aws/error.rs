@@ -225,7 +225,15 @@ where
             Failure::unavailable(format!("timed out: {}", root_cause(error)))
         }
         SdkError::DispatchFailure(_) => {
-            Failure::unavailable(format!("connection failed: {}", root_cause(error)))
+            let cause = root_cause(error);
+            // rustls: "invalid peer certificate: UnknownIssuer". Worth another try all the same: some day the right
+            // server may answer there.
+            let hint = if cause.contains("peer certificate") {
+                "; aws.ca_bundle must hold the CA of the endpoint's certificate, or of the proxy that stands in for it"
+            } else {
+                ""
+            };
+            Failure::unavailable(format!("connection failed: {cause}{hint}"))
         }
         SdkError::ConstructionFailure(_) => {
             Failure::new(ErrorClass::Invalid, format!("nothing was sent: {}", root_cause(error)))

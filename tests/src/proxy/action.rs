@@ -45,6 +45,8 @@ pub struct Request {
     pub date: String,
     /// `Range`.
     pub range: Option<String>,
+    /// `If-Match`.
+    pub if_match: Option<String>,
     /// The announced size of the body.
     pub length: u64,
 }
@@ -153,6 +155,7 @@ impl Request {
             owner: head.header("x-amz-expected-bucket-owner").map(str::to_owned),
             date: head.header("x-amz-date").unwrap_or("").to_owned(),
             range: head.header("range").map(str::to_owned),
+            if_match: head.header("if-match").map(str::to_owned),
             length: head.length().unwrap_or(0),
         }
     }

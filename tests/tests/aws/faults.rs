@@ -7,7 +7,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use trailhaul::runtime::{Clock, ManualClock, RetryPolicy, SystemClock};
-use trailhaul::store::{ErrorKind, GetOptions, ListRequest, ObjectStore, PutOptions, StoreError};
+use trailhaul::store::{
+    ErrorKind, GetOptions, ListRequest, ObjectReader, ObjectStore, PutOptions, StoreError,
+};
+use trailhaul_core::model::ObjectRef;
 use trailhaul_tests::emulator::Kind;
 use trailhaul_tests::proxy::{Action, Answer, Chaos, Rates};
 
@@ -216,6 +219,48 @@ async fn expired_credentials_are_renewed_in_the_middle() {
     bench.proxy.script(|_| Action::Answer(Answer::s3(400, "ExpiredToken")));
     let error = bench.store.get("object", GetOptions::default()).await.unwrap_err();
     assert_eq!((error.kind(), bench.proxy.seen().len()), (ErrorKind::Denied, 3), "{error}");
+}
+
+/// The connection breaks in the middle of an object, and by then the credentials have expired: new ones are fetched,
+/// and the rest is read by range, of the same version.
+#[tokio::test]
+async fn credentials_that_expire_in_mid_object_cost_one_request() {
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let Some(bench) = bench_at(Kind::Ministack, Arc::clone(&clock) as Arc<dyn Clock>).await else { return };
+    let whole = pattern(900_000);
+    let meta = bench.store.put("object", whole.clone(), &put_options()).await.unwrap();
+    bench.proxy.forget();
+    let mut gets = 0;
+    bench.proxy.script(move |request| {
+        gets += u32::from(request.operation == "GetObject");
+        match gets {
+            1 => Action::Truncate(400_000),
+            2 => Action::Answer(Answer::s3(400, "ExpiredToken")),
+            _ => Action::Forward,
+        }
+    });
+    let object = ObjectRef {
+        bucket: "s3://logs".into(),
+        key: "object".to_owned(),
+        etag: meta.etag.clone(),
+        version: None,
+        size: 900_000,
+    };
+    let store: Arc<dyn ObjectStore> = Arc::new(bench.store);
+    let mut reader = ObjectReader::new(store, &object, storm_policy(), CancellationToken::new());
+    let mut bytes = Vec::new();
+    while let Some(piece) = reader.next().await.unwrap() {
+        bytes.extend_from_slice(&piece);
+        // An hour passes while the first half is worked on.
+        clock.advance(Duration::from_secs(600));
+    }
+    assert!(bytes == whole, "other bytes");
+    let seen: Vec<_> = bench.proxy.seen().into_iter().filter(|r| r.operation == "GetObject").collect();
+    let ranges: Vec<_> = seen.iter().map(|request| request.range.as_deref()).collect();
+    let [None, Some(first), Some(second)] = ranges.as_slice() else { panic!("{ranges:?}") };
+    assert!(first == second && first.ends_with("-899999"), "{ranges:?}");
+    let matches: Vec<_> = seen.iter().map(|request| request.if_match.as_deref()).collect();
+    assert_eq!(matches, [Some(format!("\"{}\"", meta.etag).as_str()); 3]);
 }
 
 #[tokio::test]

@@ -14,4 +14,5 @@ mod roles;
 mod secrets;
 mod store;
 mod support;
+mod tls;
 mod versions;
