@@ -11,11 +11,15 @@ DENY := $(TARGET)/tools/bin/cargo-deny
 PROFILE ?= release
 PROFILE_FOLDER = $(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
+# How many organizations `make differential` makes, and from which seed on.
+COUNT ?= 300
+SEED ?= 1
+
 # What `make test` runs; CI and a developer may narrow it: make test TEST="-p trailhaul-core dedup::"
 TEST ?= --workspace --no-fail-fast
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-aws test lint deny bench bench-smoke memory emulators parquet differential differential-smoke clean
+.PHONY: help build demo demo-aws test lint deny bench bench-verify bench-smoke memory emulators parquet differential differential-smoke clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -47,6 +51,12 @@ bench: ## Measure what the stages and the whole pipeline cost (minutes)
 	$(CARGO) build --release --locked --bins
 	'$(TARGET)/release/trailhaul-bench'
 	'$(TARGET)/release/trailhaul-bench' pipeline
+	$(MAKE) --no-print-directory bench-verify
+
+bench-verify: ## Measure the CPU time of `verify` beside `aws cloudtrail validate-logs` (minutes; needs python3)
+	$(CARGO) build --release --locked --bins
+	python=$$(sh scripts/differential.sh) && \
+	"$$python" benches/verify.py --programs '$(TARGET)/release' --folder '$(TARGET)/bench-verify'
 
 bench-smoke: ## Run every benchmark once over little data, not optimized: do they still work?
 	$(CARGO) build --locked --bins
@@ -72,11 +82,13 @@ demo-aws: emulators ## The demo over S3 and Kinesis of an emulator, with assumed
 parquet: ## Haul into a lake of Parquet files and read it with pyarrow and DuckDB, installed into .venv
 	@CARGO='$(CARGO)' TARGET='$(TARGET)' sh scripts/parquet.sh
 
-differential: ## Compare `verify --like-aws` with `aws cloudtrail validate-logs` on 300 tampered organizations
-	$(MAKE) -C tests/differential differential
+differential: ## Compare `verify` with `aws cloudtrail validate-logs` on 300 tampered organizations (needs python3)
+	$(CARGO) build --locked --bins
+	python=$$(sh scripts/differential.sh) && \
+	"$$python" tests/differential/validate_logs.py --trailhaul '$(TARGET)/debug/trailhaul' --count $(COUNT) --seed $(SEED)
 
 differential-smoke: ## The same on 40
-	$(MAKE) -C tests/differential differential COUNT=40
+	@$(MAKE) --no-print-directory differential COUNT=40
 
 clean: ## Remove what was built, and the demo
 	$(CARGO) clean

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use trailhaul::audit::{
-    Outlook, Report, Source, Sources, Verification, VerifyRequest, Weight, load_key_file,
+    Keys, Outlook, Report, Source, Sources, Verification, VerifyRequest, Weight, load_key_file,
 };
 use trailhaul::runtime::{CpuPool, RetryPolicy};
 use trailhaul::store::{
@@ -137,6 +137,56 @@ fn every_tampering_is_found_and_nothing_else_is_accused() {
     assert!(newest.count() > 0, "the newest digests were deleted and nobody noticed");
 }
 
+/// Takes away every signature, as a copying tool does that keeps no metadata.
+fn lose_metadata(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            lose_metadata(&path);
+        } else if path.to_str().unwrap().ends_with(".metadata.json") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_copy_without_signatures_is_unknown_and_what_contradicts_itself_is_found() {
+    let root = tempfile::tempdir().unwrap();
+    let integrity = tree(root.path(), Options { accounts: 2, regions: 1, ..small(13) });
+    lose_metadata(&root.path().join("buckets"));
+    let output = verify(root.path(), &["--output", "json"]);
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(69), "{report:#}");
+    let digests: usize = integrity.chains.iter().map(|chain| chain.digests.len()).sum();
+    assert_eq!(
+        (&report["totals"]["findings"], &report["totals"]["digests"]["valid"]),
+        (&0.into(), &0.into())
+    );
+    assert_eq!(report["totals"]["digests"]["unknown"], digests);
+    assert!(report["totals"]["logs"]["unknown"].as_u64().unwrap() > 20, "{report:#}");
+    let said = problems(&report);
+    let lost = said.iter().filter(|(weight, outcome, _)| weight == "unknown" && outcome == "signatures-lost");
+    assert_eq!(lost.count(), integrity.chains.len(), "{said:?}");
+
+    let truth = truth::read(&root.path().join("truth.ndjson")).unwrap();
+    let digest = integrity.chains[0].digests.iter().find(|digest| !digest.logs.is_empty()).unwrap();
+    let log = &truth.objects[usize::try_from(digest.logs[0]).unwrap()];
+    std::fs::write(root.path().join("buckets").join(&log.bucket).join(&log.key), b"forged").unwrap();
+    let gone = &integrity.chains[0].digests[1];
+    std::fs::remove_file(root.path().join("buckets").join(&gone.bucket).join(&gone.key)).unwrap();
+    let output = verify(root.path(), &["--output", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = problems(&json(&output));
+    let findings: BTreeSet<_> = said
+        .iter()
+        .filter(|(weight, ..)| weight == "finding")
+        .map(|(_, outcome, at)| (outcome.as_str(), at.clone()))
+        .collect();
+    let place = |bucket: &str, key: &str| format!("s3://{bucket}/{key}");
+    assert!(findings.contains(&("gap-missing", place(&gone.bucket, &gone.key))), "{findings:?}");
+    assert!(findings.contains(&("bad-format", place(&log.bucket, &log.key))), "{findings:?}");
+}
+
 #[tokio::test]
 async fn one_object_that_may_not_be_read_stops_nothing() {
     let root = tempfile::tempdir().unwrap();
@@ -164,7 +214,7 @@ async fn one_object_that_may_not_be_read_stops_nothing() {
 async fn verified(root: &Path, bucket: &str, store: Arc<dyn ObjectStore>) -> Report {
     let cpu = Arc::new(CpuPool::new(2, 4).unwrap());
     let mut sources = Sources::new(cpu, RetryPolicy::never(), CancellationToken::new());
-    sources.add(Source { store, bucket: bucket.to_owned(), outlook: Outlook::Live });
+    sources.add(Source::whole(store, bucket, Outlook::Live));
     let request = VerifyRequest {
         from: None,
         until: Some(0),
@@ -173,7 +223,6 @@ async fn verified(root: &Path, bucket: &str, store: Arc<dyn ObjectStore>) -> Rep
         accounts: BTreeSet::new(),
         regions: BTreeSet::new(),
         trails: BTreeSet::new(),
-        prefix: String::new(),
         max_log: 1 << 30,
         logs_at_once: 4,
     };
@@ -183,7 +232,8 @@ async fn verified(root: &Path, bucket: &str, store: Arc<dyn ObjectStore>) -> Rep
     for file in std::fs::read_dir(root.join("public-keys")).unwrap() {
         assert_eq!(load_key_file(&file.unwrap().path(), &mut keys).unwrap(), [""; 0]);
     }
-    Verification::find(sources, VerifyRequest { until: Some(until), ..request }).await.run(keys).await
+    let keys = Keys::new(keys, None);
+    Verification::find(sources, VerifyRequest { until: Some(until), ..request }).await.run(&keys, None).await
 }
 
 #[test]

@@ -11,13 +11,14 @@ PAGE = 7  # small, so that listings have several pages
 
 
 class Stub(ThreadingHTTPServer):
-    """Serves `self.root` (folders as buckets) and `self.public` (keys). Both may be exchanged at any time."""
+    """Serves `self.root` (folders as buckets), `self.public` (keys, or keys by region), `self.trails` and the
+    `self.organization` that they belong to. All may be exchanged at any time."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.root, self.public = None, []
+        self.root, self.public, self.trails, self.organization = None, [], [], None
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -40,14 +41,24 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        target = self.headers.get("X-Amz-Target", "")
-        if not target.endswith("ListPublicKeys"):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
+        operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        if operation == "ListPublicKeys":
+            body = {"PublicKeyList": self.keys(asked["StartTime"], asked["EndTime"])}
+        elif operation == "DescribeTrails":
+            body = {"trailList": self.server.trails}
+        elif operation == "DescribeOrganization":
+            body = {"Organization": {"Id": self.server.organization}}
+        else:
             return self.answer(400, b"{}")
-        start, end = asked["StartTime"], asked["EndTime"]
-        keys = [k for k in self.server.public if k["ValidityStartTime"] <= end and k["ValidityEndTime"] >= start]
-        body = json.dumps({"PublicKeyList": keys}).encode()
-        self.answer(200, body, [("Content-Type", "application/x-amz-json-1.1")])
+        self.answer(200, json.dumps(body).encode(), [("Content-Type", "application/x-amz-json-1.1")])
+
+    def keys(self, start, end):
+        keys = self.server.public
+        if isinstance(keys, dict):
+            # Credential=KEY/DATE/REGION/cloudtrail/aws4_request
+            keys = keys[self.headers["Authorization"].split("Credential=")[1].split("/")[2]]
+        return [key for key in keys if key["ValidityStartTime"] <= end and key["ValidityEndTime"] >= start]
 
     def do_GET(self):
         url = urlsplit(self.path)

@@ -4,7 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
-from organization import path, put
+from organization import ACCOUNT, path, put
 
 
 def _metadata(org, digest):
@@ -194,11 +194,22 @@ def move(org):
             file.unlink()
 
 
+def plant_log(org):
+    """A log that no digest names, among those of the second hour."""
+    if len(org.digests) < 3:
+        return
+    end = org.digests[1]["end"]
+    unique = f"{org.random.getrandbits(64):016x}"
+    folder = f"{org.before()}AWSLogs/{ACCOUNT}/CloudTrail/{org.region}/{end:%Y/%m/%d}"
+    key = f"{folder}/{ACCOUNT}_CloudTrail_{org.region}_{end:%Y%m%dT%H%MZ}_{unique}.json.gz"
+    put(org.root, org.digests[1]["bucket"], key, gzip.compress(b'{"Records":[]}', mtime=0))
+
+
 ACTS = [
     flip_log, edit_log, delete_log, truncate_log, append_log, inflate_log, swap_logs,
     flip_digest, edit_digest, drop_field, not_json, delete_digests, delete_newest, delete_backfill,
     append_digest, truncate_digest, replay, wrong_key, unknown_key, replace, strip_metadata,
-    damage_metadata, move,
+    damage_metadata, move, plant_log,
 ]
 
 NEEDS_LOG = {flip_log, edit_log, delete_log, truncate_log, append_log, inflate_log, swap_logs}

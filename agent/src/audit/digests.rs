@@ -6,20 +6,22 @@ use trailhaul_core::model::{Family, LogKey};
 use trailhaul_core::verify::{CADENCE, ChainId, DigestKey};
 
 use super::folders::Folder;
-use crate::store::{ListRequest, ObjectStore, StoreError};
+use super::source::{Source, Sources};
+use crate::store::{ListRequest, StoreError};
 
 /// The digests of a folder's chains, in the order of their hours.
 pub(super) type Chains = BTreeMap<ChainId, Vec<String>>;
 
 /// Lists the digests whose hour overlaps `from..until`, and those of the hour after, which vouch for them.
 pub(super) async fn list_digests(
-    store: &dyn ObjectStore,
+    sources: &Sources,
+    source: &Source,
     folder: &Folder,
     from: i64,
     until: i64,
 ) -> Result<Chains, StoreError> {
     let mut chains = Chains::new();
-    each_key(store, folder, Family::Digest, from, until + CADENCE, |key| {
+    each_key(sources, source, folder, Family::Digest, from, until + CADENCE, |key| {
         let Ok(name) = DigestKey::parse(key) else { return };
         if from < name.end && name.end <= until + CADENCE {
             chains.entry(name.chain(&folder.bucket)).or_default().push(key.to_owned());
@@ -31,7 +33,8 @@ pub(super) async fn list_digests(
 
 /// Calls `visit` with every key of the family's day folders from `from` to `until`.
 pub(super) async fn each_key(
-    store: &dyn ObjectStore,
+    sources: &Sources,
+    source: &Source,
     folder: &Folder,
     family: Family,
     from: i64,
@@ -44,7 +47,7 @@ pub(super) async fn each_key(
     let end = format!("{path}{}/\u{10ffff}", day(until));
     let mut request = ListRequest { prefix: path, start_after: Some(first), ..Default::default() };
     loop {
-        let page = store.list(&request).await?;
+        let page = sources.list(source, &request).await?;
         for object in &page.objects {
             if object.key > end {
                 return Ok(());
@@ -63,7 +66,8 @@ pub(super) fn is_log_within(key: &str, from: i64, until: i64) -> bool {
     LogKey::parse(key).is_ok_and(|name| (from..until).contains(&name.stamp.unix_seconds()))
 }
 
-fn day(seconds: i64) -> String {
+/// The day folder of a time: `YYYY/MM/DD`.
+pub(super) fn day(seconds: i64) -> String {
     let at = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
     at.strftime("%Y/%m/%d").to_string()
 }

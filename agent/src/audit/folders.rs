@@ -1,15 +1,17 @@
 //! Which accounts and regions a bucket holds, found by walking folders.
 //!
-//! In: a bucket, and the prefix to look below. Out: one [`Folder`] per account and region, with whether there
+//! In: a bucket, and the prefixes to look below. Out: one [`Folder`] per account and region, with whether there
 //! are digests and whether there are logs. At most [`MAX_FOLDERS`] are taken; `AWSLogs` is looked for
-//! [`MAX_DEPTH`] folders deep. Folders that are not CloudTrail's are passed over.
+//! [`MAX_DEPTH`] folders deep. Folders that are not CloudTrail's are passed over. Failure: a folder that cannot
+//! be listed is named, and the others are walked all the same.
 
 use std::collections::BTreeMap;
 
+use futures::stream::{self, StreamExt};
 use trailhaul_core::model::{AccountId, Family, OrganizationId};
 
-use super::source::Source;
-use crate::store::{ListRequest, ObjectStore, StoreError};
+use super::source::{Source, Sources};
+use crate::store::{ListRequest, StoreError};
 
 /// How deep `AWSLogs` is looked for: Control Tower's prefix is one folder, people's prefixes a few.
 const MAX_DEPTH: usize = 4;
@@ -19,6 +21,9 @@ const MAX_FOLDERS: usize = 1_000_000;
 
 /// The most folders whose names are looked at in search of `AWSLogs`.
 const MAX_SEARCHED: usize = 10_000;
+
+/// Accounts of a bucket whose regions are listed at once: it hides the latency of listings.
+const ACCOUNTS_AT_ONCE: usize = 16;
 
 /// What one account and region has in a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,87 +53,160 @@ impl Folder {
     }
 }
 
-/// Finds the folders of a bucket below `prefix` (with or without a slash at its end).
-///
-/// # Errors
-/// When a listing fails: what is not listed cannot be said to be absent.
-pub async fn find_folders(source: &Source, prefix: &str) -> Result<Vec<Folder>, StoreError> {
-    let store = &*source.store;
-    let mut folders = Vec::new();
-    for root in find_roots(store, prefix).await? {
+/// What a walk found.
+#[derive(Debug, Default)]
+pub struct FoundFolders {
+    /// Accounts and regions, in order.
+    pub folders: Vec<Folder>,
+    /// Folders that could not be listed, each with the reason: what is not listed cannot be said to be absent.
+    pub unlisted: Vec<(String, String)>,
+}
+
+/// An account's folder: `…AWSLogs/[ORGANIZATION/]ACCOUNT/`.
+struct AccountFolder {
+    before: String,
+    organization: Option<OrganizationId>,
+    account: AccountId,
+    path: String,
+}
+
+/// Finds the folders of a bucket below its prefixes, of the accounts that are `wanted`.
+pub async fn find_folders(
+    sources: &Sources,
+    source: &Source,
+    wanted: impl Fn(AccountId) -> bool,
+) -> FoundFolders {
+    let mut finder = Finder { sources, source, found: FoundFolders::default() };
+    let mut roots = Vec::new();
+    for prefix in &source.prefixes {
+        finder.find_roots(prefix, &mut roots).await;
+    }
+    roots.sort();
+    roots.dedup();
+    let mut accounts = Vec::new();
+    for root in &roots {
+        finder.find_accounts(root, &mut accounts).await;
+    }
+    accounts.retain(|found| wanted(found.account));
+    let listings = stream::iter(accounts).map(|found| regions(sources, source, found));
+    let mut listings = listings.buffered(ACCOUNTS_AT_ONCE);
+    while let Some((mut folders, mut unlisted)) = listings.next().await {
+        finder.found.folders.append(&mut folders);
+        finder.found.unlisted.append(&mut unlisted);
+        if finder.found.folders.len() >= MAX_FOLDERS {
+            break;
+        }
+    }
+    drop(listings);
+    finder.found
+}
+
+struct Finder<'a> {
+    sources: &'a Sources,
+    source: &'a Source,
+    found: FoundFolders,
+}
+
+impl Finder<'_> {
+    /// Every `…AWSLogs/` below the prefix that is not itself below another.
+    async fn find_roots(&mut self, prefix: &str, roots: &mut Vec<String>) {
+        let prefix = prefix.trim_end_matches('/');
+        let start = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        if start.ends_with("AWSLogs/") {
+            roots.push(start);
+            return;
+        }
+        let (mut level, mut searched) = (vec![start], 0);
+        for _ in 0..MAX_DEPTH {
+            let mut deeper = Vec::new();
+            for folder in level {
+                for child in self.children(&folder).await {
+                    searched += 1;
+                    let path = format!("{folder}{child}/");
+                    if child == "AWSLogs" { roots.push(path) } else { deeper.push(path) }
+                }
+                if searched > MAX_SEARCHED {
+                    return;
+                }
+            }
+            level = deeper;
+        }
+    }
+
+    /// The accounts below an `AWSLogs/`, of organizations too.
+    async fn find_accounts(&mut self, root: &str, accounts: &mut Vec<AccountFolder>) {
         let before = root.strip_suffix("AWSLogs/").unwrap_or_default();
-        for (organization, account, path) in accounts(store, &root).await? {
-            let mut regions: BTreeMap<String, (bool, bool)> = BTreeMap::new();
-            for family in [Family::Digest, Family::CloudTrail] {
-                for region in children(store, &format!("{path}{}/", family.folder())).await? {
+        let folder = |organization, account, path| AccountFolder {
+            before: before.to_owned(),
+            organization,
+            account,
+            path,
+        };
+        for child in self.children(root).await {
+            let path = format!("{root}{child}/");
+            if let Ok(account) = child.parse() {
+                accounts.push(folder(None, account, path));
+            } else if let Ok(organization) = child.parse::<OrganizationId>() {
+                for member in self.children(&path).await {
+                    if let Ok(account) = member.parse() {
+                        let path = format!("{path}{member}/");
+                        accounts.push(folder(Some(organization.clone()), account, path));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The names of the folders directly below a folder; none where they cannot be listed, which is noted.
+    async fn children(&mut self, folder: &str) -> Vec<String> {
+        match children(self.sources, self.source, folder).await {
+            Ok(names) => names,
+            Err(error) => {
+                self.found.unlisted.push((folder.to_owned(), error.to_string()));
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// The regions of an account, and the folders of it that could not be listed.
+async fn regions(
+    sources: &Sources,
+    source: &Source,
+    found: AccountFolder,
+) -> (Vec<Folder>, Vec<(String, String)>) {
+    let AccountFolder { before, organization, account, path } = found;
+    let mut regions: BTreeMap<String, (bool, bool)> = BTreeMap::new();
+    let mut unlisted = Vec::new();
+    for family in [Family::Digest, Family::CloudTrail] {
+        let folder = format!("{path}{}/", family.folder());
+        match children(sources, source, &folder).await {
+            Ok(names) => {
+                for region in names {
                     let (digests, logs) = regions.entry(region).or_default();
                     *if family == Family::Digest { digests } else { logs } = true;
                 }
             }
-            for (region, (digests, logs)) in regions {
-                let (prefix, organization) = (before.to_owned(), organization.clone());
-                let bucket = source.bucket.clone();
-                folders.push(Folder { bucket, prefix, organization, account, region, digests, logs });
-            }
-            if folders.len() >= MAX_FOLDERS {
-                return Ok(folders);
-            }
+            Err(error) => unlisted.push((folder, error.to_string())),
         }
     }
-    Ok(folders)
+    let folders = regions.into_iter().map(|(region, (digests, logs))| Folder {
+        bucket: source.bucket.clone(),
+        prefix: before.clone(),
+        organization: organization.clone(),
+        account,
+        region,
+        digests,
+        logs,
+    });
+    (folders.collect(), unlisted)
 }
 
-/// Every `…AWSLogs/` below the prefix that is not itself below another.
-async fn find_roots(store: &dyn ObjectStore, prefix: &str) -> Result<Vec<String>, StoreError> {
-    let prefix = prefix.trim_end_matches('/');
-    let start = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-    if start.ends_with("AWSLogs/") {
-        return Ok(vec![start]);
-    }
-    let (mut roots, mut level, mut searched) = (Vec::new(), vec![start], 0);
-    for _ in 0..MAX_DEPTH {
-        let mut deeper = Vec::new();
-        for folder in level {
-            for child in children(store, &folder).await? {
-                searched += 1;
-                let path = format!("{folder}{child}/");
-                if child == "AWSLogs" { roots.push(path) } else { deeper.push(path) }
-            }
-            if searched > MAX_SEARCHED {
-                return Ok(roots);
-            }
-        }
-        level = deeper;
-    }
-    Ok(roots)
-}
-
-/// The accounts below an `AWSLogs/`, of organizations too, each with its path.
-async fn accounts(
-    store: &dyn ObjectStore,
-    root: &str,
-) -> Result<Vec<(Option<OrganizationId>, AccountId, String)>, StoreError> {
-    let mut found = Vec::new();
-    for child in children(store, root).await? {
-        if let Ok(account) = child.parse() {
-            found.push((None, account, format!("{root}{child}/")));
-        } else if let Ok(organization) = child.parse::<OrganizationId>() {
-            for member in children(store, &format!("{root}{child}/")).await? {
-                if let Ok(account) = member.parse() {
-                    found.push((Some(organization.clone()), account, format!("{root}{child}/{member}/")));
-                }
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// The names of the folders directly below a folder.
-async fn children(store: &dyn ObjectStore, folder: &str) -> Result<Vec<String>, StoreError> {
+async fn children(sources: &Sources, source: &Source, folder: &str) -> Result<Vec<String>, StoreError> {
     let mut names = Vec::new();
     let mut request = ListRequest { prefix: folder.to_owned(), delimiter: true, ..Default::default() };
     loop {
-        let page = store.list(&request).await?;
+        let page = sources.list(source, &request).await?;
         let name = |path: &String| path.strip_prefix(folder)?.strip_suffix('/').map(str::to_owned);
         names.extend(page.prefixes.iter().filter_map(name));
         if page.next.is_none() || names.len() >= MAX_FOLDERS {

@@ -20,17 +20,24 @@ pub mod like_aws;
 
 mod digests;
 mod folders;
+mod group;
+mod judge;
 mod keys;
 mod logs;
+mod progress;
 mod report;
 mod source;
+mod standing;
 mod text;
 mod verify;
+mod versions;
 mod walk;
 
-pub use folders::{Folder, find_folders};
-pub use keys::{AskCloudTrail, KeyFileError, KeySource, KeySourceError, Keys, load_key_file};
+pub use folders::{Folder, FoundFolders, find_folders};
+pub use keys::{AskCloudTrail, KeyFileError, KeySource, KeySourceError, Keys, load_kept_keys, load_key_file};
+pub use progress::Progress;
 pub use report::{ChainReport, Counts, Problem, Report, Totals, Weight};
 pub use source::{OpenError, Outlook, ReadFailure, Source, Sources};
+pub use standing::{AskTrails, Standing, TrailOracle};
 pub use text::write_text;
-pub use verify::{Progress, Verification, VerifyRequest};
+pub use verify::{Verification, VerifyRequest};

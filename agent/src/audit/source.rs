@@ -3,18 +3,22 @@
 //! In: stores, each with the name of the bucket that it stands for. Out: small objects whole, logs hashed
 //! piece by piece. A live bucket must hold what says that it belongs there; a copy may hold objects of any
 //! bucket, under their original keys below a prefix of its own. Failure: a [`ReadFailure`] by what it means
-//! for the object; retries happen in the object reader.
+//! for the object. Reads and listings are retried by the one policy.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
-use trailhaul_core::model::ObjectRef;
+use trailhaul_core::model::{AccountId, ObjectRef, OrganizationId};
 use trailhaul_core::verify::{LogContent, LogHasher};
 
+use crate::config::Carries;
 use crate::runtime::{CpuPool, RetryPolicy};
-use crate::store::{ObjectMeta, ObjectReader, ObjectStore, ReadError};
+use crate::store::{
+    ListPage, ListRequest, ObjectMeta, ObjectReader, ObjectStore, ReadError, StoreError, VersionPage,
+    VersionRequest,
+};
 
 /// What a store is to the objects in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +75,28 @@ pub struct Source {
     pub bucket: String,
     /// Live or a copy.
     pub outlook: Outlook,
+    /// Look below these prefixes only; an empty one for the whole bucket.
+    pub prefixes: Vec<String>,
+    /// For whom the bucket may speak; anybody where nothing is given.
+    pub carries: Vec<Carries>,
 }
+
+impl Source {
+    /// A whole bucket that may speak for anybody.
+    pub fn whole(store: Arc<dyn ObjectStore>, bucket: &str, outlook: Outlook) -> Self {
+        let (bucket, prefixes) = (bucket.to_owned(), vec![String::new()]);
+        Self { store, bucket, outlook, prefixes, carries: Vec::new() }
+    }
+
+    /// Whether the bucket may hold logs of this account, below this organization's folder or below none.
+    pub fn may_carry(&self, organization: Option<&OrganizationId>, account: AccountId) -> bool {
+        self.carries.is_empty() || self.carries.iter().any(|carries| carries.includes(organization, account))
+    }
+}
+
+/// Stored bytes that are hashed where they arrive: below it, handing them to another thread costs more than the
+/// work. They inflate to some hundred kilobytes, which is well under a millisecond.
+const INLINE: usize = 16 * 1024;
 
 /// The buckets to read, and how.
 #[derive(Debug, Clone)]
@@ -113,6 +138,22 @@ impl Sources {
         &self.cpu
     }
 
+    /// One page of a listing.
+    pub(super) async fn list(&self, source: &Source, request: &ListRequest) -> Result<ListPage, StoreError> {
+        let listed = self.retry.run(&self.cancel, || source.store.list(request)).await;
+        listed.map_err(|gave_up| gave_up.error)
+    }
+
+    /// One page of a listing of versions.
+    pub(super) async fn list_versions(
+        &self,
+        source: &Source,
+        request: &VersionRequest,
+    ) -> Result<VersionPage, StoreError> {
+        let listed = self.retry.run(&self.cancel, || source.store.list_versions(request)).await;
+        listed.map_err(|gave_up| gave_up.error)
+    }
+
     /// Reads an object of at most `cap` stored bytes.
     pub async fn read(
         &self,
@@ -130,6 +171,10 @@ impl Sources {
         let mut stored = 0;
         while let Some(piece) = reader.next().await.map_err(|error| ReadFailure::of(&error))? {
             stored += piece.len() as u64;
+            if piece.len() <= INLINE {
+                hasher.push(&piece);
+                continue;
+            }
             let hashed = self.cpu.run(move || {
                 hasher.push(&piece);
                 hasher

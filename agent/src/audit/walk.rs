@@ -9,22 +9,23 @@
 //! All reads of a chain are in one set that is polled as a whole: one left unpolled could hold a place in
 //! the CPU pool's queue that the others wait for.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Semaphore;
 use trailhaul_core::model::LogKey;
 use trailhaul_core::verify::{
-    CADENCE, Chain, ChainId, Class, Coverage, DigestFault, DigestKey, DigestLog, Examined, Expected, KeyRing,
-    Place, Scope, Seen, Sha256, SignatureMetadata, StoredDigest, examine,
+    CADENCE, Chain, ChainId, DigestFault, DigestKey, DigestLog, Examined, Expected, KeyRing, Link, Place,
+    Scope, Seen, Sha256, SignatureMetadata, StoredDigest, examine,
 };
 
 use super::logs::{CheckedLog, check_log};
-use super::report::{ChainReport, Problem, Weight, time};
+use super::progress::Progress;
+use super::report::{ChainReport, Problem, Weight};
 use super::source::{Outlook, ReadFailure, Source, Sources};
-use super::verify::Progress;
+use super::standing::TrailOracle;
 
 /// Digests of one chain that are read at once.
 const DIGESTS_AHEAD: usize = 8;
@@ -49,6 +50,33 @@ pub(super) struct Shared {
     /// Log files being read by all chains together: each holds a decoder and a piece.
     pub(super) permits: Semaphore,
     pub(super) progress: Arc<Progress>,
+    /// Who may know whether a trail delivers.
+    pub(super) oracle: Option<Arc<dyn TrailOracle>>,
+    /// Buckets whose versions could not be listed, with the reason.
+    pub(super) versions_denied: Mutex<BTreeMap<String, String>>,
+}
+
+impl Shared {
+    pub(super) fn is_denied(&self, source: &Source) -> bool {
+        self.denied().contains_key(&source.bucket)
+    }
+
+    pub(super) fn deny(&self, source: &Source, why: &str) {
+        self.denied().insert(source.bucket.clone(), why.to_owned());
+    }
+
+    fn denied(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.versions_denied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A note for each bucket whose versions could not be listed: what stands there now was judged.
+    pub(super) fn versions_not_listed(&self) -> Vec<Problem> {
+        let note = |(bucket, why): (&String, &String)| {
+            let why = format!("whether objects were written over before could not be seen: {why}");
+            Problem::object(Weight::Note, "version", "not-listed", format!("s3://{bucket}"), why)
+        };
+        self.denied().iter().map(note).collect()
+    }
 }
 
 /// Walks a chain; what is left is to judge it, when its neighbours are known.
@@ -63,6 +91,7 @@ pub(super) async fn walk_chain<'a>(
         source,
         chain: Chain::new(),
         faults: BTreeMap::new(),
+        assumed: None,
         unread: keys.into(),
         reading: 0,
         queue: VecDeque::new(),
@@ -81,16 +110,19 @@ pub(super) async fn walk_chain<'a>(
             None => break,
         }
     }
+    walk.assume_genuine();
     walk.check_vouched().await;
     walk
 }
 
 /// A chain that is being walked, or has been.
 pub(super) struct Walk<'a> {
-    shared: &'a Shared,
-    source: &'a Source,
+    pub(super) shared: &'a Shared,
+    pub(super) source: &'a Source,
     pub(super) chain: Chain,
-    faults: BTreeMap<Place, Fault>,
+    pub(super) faults: BTreeMap<Place, Fault>,
+    /// The newest digest, where all were only taken for genuine: in a copy that has lost every signature.
+    pub(super) assumed: Option<Link>,
     unread: VecDeque<String>,
     /// Digests among those that are running.
     reading: usize,
@@ -108,13 +140,14 @@ enum Done {
 }
 
 /// A digest that its own signature does not prove.
-struct Fault {
-    key: String,
-    kind: FaultKind,
-    logs: usize,
+pub(super) struct Fault {
+    pub(super) key: String,
+    pub(super) kind: FaultKind,
+    /// How many log files it names.
+    pub(super) logs: usize,
 }
 
-enum FaultKind {
+pub(super) enum FaultKind {
     Digest(DigestFault),
     Unread(ReadFailure),
 }
@@ -243,6 +276,33 @@ impl Walk<'_> {
         }
     }
 
+    /// In a copy that has lost the signatures of all its digests, takes each for genuine that its successor does
+    /// not contradict, so that whatever contradicts itself is still found. Nothing counts as proven then.
+    fn assume_genuine(&mut self) {
+        let lost = |fault: &Fault| matches!(fault.kind, FaultKind::Digest(DigestFault::SignatureMissing));
+        let unreadable = |fault: &Fault| match &fault.kind {
+            FaultKind::Unread(_) => true,
+            FaultKind::Digest(kind) => {
+                matches!(kind, DigestFault::Format(_) | DigestFault::Document(_) | DigestFault::Moved { .. })
+            }
+        };
+        let none_left = self.faults.values().all(|fault| lost(fault) || unreadable(fault));
+        if self.source.outlook != Outlook::Copy || self.chain.newest().is_some() || !none_left {
+            return;
+        }
+        let mut chain = Chain::new();
+        for seen in self.chain.export() {
+            chain.accept(match seen {
+                Seen::Unproven(link) => {
+                    self.assumed = Some(link.clone());
+                    Seen::Vouched(link)
+                }
+                other => other,
+            });
+        }
+        self.chain = chain;
+    }
+
     /// Checks the logs of digests that only their successors prove.
     async fn check_vouched(&mut self) {
         let vouched: Vec<Place> = self.chain.vouched().cloned().collect();
@@ -259,128 +319,6 @@ impl Walk<'_> {
                 }
             }
         }
-    }
-
-    /// Judges the chain. `moved_at`: when another bucket or folder took over, if one did; `arrived`: where
-    /// that is known, whether the digest that this chain came from is there and the one that it names.
-    pub(super) fn finish(mut self, moved_at: Option<i64>, arrived: Option<bool>) -> ChainReport {
-        let mut scope = Scope { stopped_at: moved_at, ..self.shared.scope };
-        if let Some(oldest) = self.chain.oldest().filter(|_| self.shared.whole) {
-            scope.from = oldest.start;
-            if let Some(previous) = &oldest.previous {
-                let (object, why) =
-                    (format!("s3://{}", previous.place), "the chain before this digest is not here");
-                self.report.push(Problem::object(Weight::Note, "digest", "chain-goes-on", object, why));
-            }
-        }
-        self.report.surveyed_from = scope.from;
-        self.report_faults();
-        self.report_links(&scope);
-        self.report_intervals(&scope, arrived);
-        self.report
-            .problems
-            .sort_by(|a, b| (b.weight, &a.from, &a.object).cmp(&(a.weight, &b.from, &b.object)));
-        self.report
-    }
-
-    fn report_faults(&mut self) {
-        let vouched: BTreeSet<&Place> = self.chain.vouched().collect();
-        for (place, fault) in std::mem::take(&mut self.faults) {
-            let bucket = if place.bucket.is_empty() { &self.source.bucket } else { &place.bucket };
-            let object = format!("s3://{bucket}/{}", place.key);
-            let (class, outcome, why) = match &fault.kind {
-                FaultKind::Digest(kind) if vouched.contains(&place) => {
-                    let why = format!("{kind}; its successor vouches for its content");
-                    (kind.class_if_vouched(), kind.label(), why)
-                }
-                FaultKind::Digest(kind) if fault.logs > 0 => {
-                    let why = format!("{kind}; the {} log files that it names were not checked", fault.logs);
-                    (kind.class(), kind.label(), why)
-                }
-                FaultKind::Digest(kind) => (kind.class(), kind.label(), kind.to_string()),
-                FaultKind::Unread(failure) => {
-                    let (outcome, why) = describe(failure);
-                    (Class::Unknown, outcome, why)
-                }
-            };
-            self.report.digests.count(class);
-            self.report.digests.vouched += u64::from(class == Class::Good);
-            self.report.push(Problem::object(class, "digest", outcome, object, why));
-        }
-    }
-
-    fn report_links(&mut self, scope: &Scope) {
-        let within = |place: &&Place| {
-            DigestKey::parse(&place.key)
-                .is_ok_and(|name| name.end > scope.from && name.end <= scope.until + CADENCE)
-        };
-        let replaced: Vec<Place> = self.chain.replaced().filter(within).cloned().collect();
-        let survey = self.chain.survey(&self.report.chain, scope);
-        let say = |report: &mut ChainReport, weight, outcome, place: &Place, why: &str| {
-            report.push(Problem::object(weight, "digest", outcome, format!("s3://{place}"), why));
-        };
-        for place in &replaced {
-            self.report.digests.valid = self.report.digests.valid.saturating_sub(1);
-            self.report.digests.invalid += 1;
-            let why = "not the digest that stood here when its successor was signed";
-            say(&mut self.report, Weight::Finding, "chain-mismatch", place, why);
-        }
-        for place in &survey.unlinked {
-            let why = "it does not link to the digest before it";
-            say(&mut self.report, Weight::Finding, "chain-mismatch", place, why);
-        }
-        for place in &survey.duplicates {
-            let why = "another digest covers this hour already";
-            say(&mut self.report, Weight::Finding, "duplicate", place, why);
-        }
-        for place in &survey.restarts {
-            let why = "a new chain begins here without a gap: validation was switched off and on again";
-            say(&mut self.report, Weight::Note, "restarted", place, why);
-        }
-    }
-
-    fn report_intervals(&mut self, scope: &Scope, arrived: Option<bool>) {
-        let survey = self.chain.survey(&self.report.chain, scope);
-        let mut open_from = None;
-        for interval in survey.intervals {
-            let (from, to) = (interval.from, interval.to);
-            let outcome = interval.coverage.label();
-            let (weight, object, why) = match interval.coverage {
-                Coverage::Covered => {
-                    self.report.covered_seconds += to - from;
-                    continue;
-                }
-                Coverage::NotStarted => (Weight::Note, None, "before the first digest of the chain"),
-                Coverage::Stopped(next) => {
-                    (Weight::Note, next, "no digests: the trail was stopped or validation was off")
-                }
-                Coverage::Pending => (Weight::Note, None, "digests may still come"),
-                Coverage::Elsewhere(place) => match arrived {
-                    Some(true) => (Weight::Note, Some(place), "the trail came from another bucket or folder"),
-                    Some(false) => {
-                        (Weight::Note, Some(place), "the digest before, in another place, is not there")
-                    }
-                    None => (Weight::Unknown, Some(place), "the chain goes on in another bucket or folder"),
-                },
-                Coverage::Unproven(place) => {
-                    (Weight::Note, Some(place), "not vouched for: the digest here proves nothing")
-                }
-                Coverage::Missing(place) => {
-                    self.report.digests.invalid += 1;
-                    (Weight::Finding, Some(place), "the digest of this hour is missing")
-                }
-            };
-            let explained = outcome == "other-bucket" && arrived == Some(true);
-            if !explained && !matches!(outcome, "not-started" | "gap-trail-stopped") {
-                open_from.get_or_insert(from);
-            }
-            let object = object.map_or(String::new(), |place| format!("s3://{place}"));
-            let mut problem = Problem::object(weight, "interval", outcome, object, why).during(from, to);
-            problem.object = problem.object.filter(|object| !object.is_empty());
-            self.report.push(problem);
-        }
-        let until = open_from.unwrap_or(scope.until);
-        self.report.validated_until = (until > scope.from).then(|| time(until));
     }
 }
 
@@ -403,15 +341,4 @@ fn key_in_copy(found: &str, claimed: &str, log: &str) -> String {
 pub(super) fn mark(key: &str) -> u128 {
     let bytes = Sha256::of(key.as_bytes()).0;
     u128::from_be_bytes(*bytes.first_chunk().unwrap_or(&[0; 16]))
-}
-
-fn describe(failure: &ReadFailure) -> (&'static str, String) {
-    match failure {
-        ReadFailure::Missing => ("missing", "there is no such object".to_owned()),
-        ReadFailure::Denied => ("access-denied", "access denied".to_owned()),
-        ReadFailure::Archived => {
-            ("archived-needs-restore", "in a cold storage class; restore it first".to_owned())
-        }
-        ReadFailure::Other(why) => ("unreadable", why.clone()),
-    }
 }

@@ -6,9 +6,11 @@
 
 mod agent;
 mod check;
+mod cloud;
 mod completions;
 mod exit;
 mod findings;
+mod keys;
 mod load;
 mod normalize;
 mod output;
@@ -100,6 +102,7 @@ enum Command {
     Findings(findings::Args),
     Normalize(Box<normalize::Args>),
     Verify(Box<verify::Args>),
+    Keys(keys::Args),
     Schema(schema::Args),
     Completions(completions::Args),
 }
@@ -130,6 +133,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::run(args, &cli.global, &mut output),
         Command::Normalize(args) => normalize::run(args, &cli.global, &mut output),
         Command::Verify(args) => verify::run(args, &cli.global, &mut output),
+        Command::Keys(args) => keys::run(args, &cli.global, &mut output),
         Command::Schema(args) => schema::run(args, &mut output),
         Command::Completions(args) => completions::run(args, &mut output),
     };

@@ -19,6 +19,9 @@ use super::{ExitCode, Global, Output};
 use crate::audit::{Report, Sources, Verification, VerifyRequest, write_text};
 use crate::runtime::{Clock as _, CpuPool, RetryPolicy, SystemClock};
 
+/// Log files that are read from buckets at once: it hides the latency of a GET behind the others.
+const REMOTE_LOGS: usize = 32;
+
 /// Between two looks at the progress.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -36,7 +39,7 @@ pub(super) fn run(args: &Args, global: &Global, output: &mut Output) -> ExitCode
     };
     runtime.block_on(async {
         let sources = Sources::new(Arc::new(cpu), RetryPolicy::requests(), CancellationToken::new());
-        match sources::prepare(args, global, sources, output) {
+        match sources::prepare(args, global, sources, output).await {
             Ok(prepared) if args.like_aws => like_aws::run(args, prepared, output).await,
             Ok(prepared) => verify(args, prepared, threads, output).await,
             Err(code) => code,
@@ -61,9 +64,8 @@ async fn verify(args: &Args, prepared: sources::Prepared, threads: usize, output
         accounts: args.account.iter().copied().collect(),
         regions: args.region.iter().cloned().collect(),
         trails: args.trail.iter().cloned().collect(),
-        prefix: prepared.prefix,
         max_log: args.max_log_mib.saturating_mul(1 << 20),
-        logs_at_once: threads * 4,
+        logs_at_once: if prepared.remote { REMOTE_LOGS.max(threads * 4) } else { threads * 4 },
     };
     if request.from.zip(request.until).is_some_and(|(from, until)| from >= until) {
         output.trouble("--until must come after --from");
@@ -71,7 +73,7 @@ async fn verify(args: &Args, prepared: sources::Prepared, threads: usize, output
     }
     let verification = Verification::find(prepared.sources, request).await;
     let progress = verification.progress();
-    let run = verification.run(prepared.keys);
+    let run = verification.run(&prepared.keys, prepared.oracle);
     tokio::pin!(run);
     let report = loop {
         tokio::select! {

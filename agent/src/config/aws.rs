@@ -7,7 +7,7 @@ use super::section::Section;
 use super::value::Secret;
 
 /// How to reach AWS.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Aws {
     /// The region where none is given; the environment's without it.
     pub region: Option<String>,

@@ -64,9 +64,17 @@ impl Trail {
     /// Whether an object of this account, found below this organization's folder (`None`: below none), is
     /// one that the bucket may carry.
     pub fn may_carry(&self, organization: Option<&OrganizationId>, account: AccountId) -> bool {
-        match &self.carries {
-            Carries::Organization(pinned) => organization == Some(pinned),
-            Carries::Accounts(accounts) => accounts.contains(&account),
+        self.carries.includes(organization, account)
+    }
+}
+
+impl Carries {
+    /// Whether logs of this account, found below this organization's folder (`None`: below none), are among
+    /// them.
+    pub fn includes(&self, organization: Option<&OrganizationId>, account: AccountId) -> bool {
+        match self {
+            Self::Organization(pinned) => organization == Some(pinned),
+            Self::Accounts(accounts) => accounts.contains(&account),
         }
     }
 }

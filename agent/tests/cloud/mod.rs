@@ -40,7 +40,7 @@ pub(crate) struct Cloud {
 }
 
 /// An S3 client of an account, straight to the emulator.
-fn s3(endpoint: &str, account: &str, region: &'static str) -> aws_sdk_s3::Client {
+pub(crate) fn s3(endpoint: &str, account: &str, region: &'static str) -> aws_sdk_s3::Client {
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(region))
@@ -78,6 +78,11 @@ impl Cloud {
     pub(crate) async fn start_in(kind: Kind, options: &Options, region: &'static str) -> Option<Self> {
         let emulator = Emulator::start(kind)?;
         let tree = Tree::simulate(options, &[], trailhaul_tests::damage::Sizes::default());
+        Some(Self::fill(kind, emulator, tree, region).await)
+    }
+
+    /// Fills an emulator's buckets from a tree.
+    pub(crate) async fn fill(kind: Kind, emulator: Emulator, tree: Tree, region: &'static str) -> Self {
         let endpoint = emulator.endpoint();
         let mut buckets = Vec::new();
         for entry in fs::read_dir(tree.path("buckets")).unwrap() {
@@ -103,7 +108,7 @@ impl Cloud {
             cloud._orderly = Some(proxy);
         }
         cloud.make_stream(STREAM).await;
-        Some(cloud)
+        cloud
     }
 
     pub(crate) async fn make_stream(&self, name: &str) {
@@ -223,7 +228,7 @@ pub(crate) fn with_stream(config: &str, stream: &str) -> String {
     config.replace("state:\n", &format!("{sink}state:\n"))
 }
 
-async fn make_bucket(client: &aws_sdk_s3::Client, bucket: &str, region: &str) {
+pub(crate) async fn make_bucket(client: &aws_sdk_s3::Client, bucket: &str, region: &str) {
     use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
     let place =
         CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(region));
@@ -231,11 +236,17 @@ async fn make_bucket(client: &aws_sdk_s3::Client, bucket: &str, region: &str) {
     client.create_bucket().bucket(bucket).set_create_bucket_configuration(place).send().await.unwrap();
 }
 
-async fn upload(client: &aws_sdk_s3::Client, bucket: &str, folder: &Path) {
-    let puts = files(folder).into_iter().map(|path| {
+/// User metadata lies beside the object that it belongs to.
+const METADATA: &str = ".metadata.json";
+
+pub(crate) async fn upload(client: &aws_sdk_s3::Client, bucket: &str, folder: &Path) {
+    let objects = files(folder).into_iter().filter(|path| !path.to_str().unwrap().ends_with(METADATA));
+    let puts = objects.map(|path| {
         let key = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+        let metadata = fs::read(format!("{}{METADATA}", path.display())).ok();
+        let metadata = metadata.map(|text| serde_json::from_slice(&text).unwrap());
         let body = aws_sdk_s3::primitives::ByteStream::from(fs::read(&path).unwrap());
-        client.put_object().bucket(bucket).key(key).body(body).send()
+        client.put_object().bucket(bucket).key(key).body(body).set_metadata(metadata).send()
     });
     let mut puts = futures::stream::iter(puts).buffer_unordered(16);
     while let Some(put) = puts.next().await {

@@ -102,6 +102,63 @@ fn each_log_class_has_its_case() {
 }
 
 #[test]
+fn every_log_class_has_a_label_and_a_weight() {
+    for (outcome, label, class) in [
+        (LogOutcome::Valid, "valid", Class::Good),
+        (LogOutcome::ValidInflated, "valid", Class::Good),
+        (LogOutcome::HashMismatch, "hash-mismatch", Class::Finding),
+        (LogOutcome::BadFormat(FormatFault::Truncated), "bad-format", Class::Finding),
+        (LogOutcome::TrailingData, "trailing-data", Class::Finding),
+        (LogOutcome::Missing, "missing", Class::Finding),
+        (LogOutcome::Archived, "archived-needs-restore", Class::Unknown),
+        (LogOutcome::AccessDenied, "access-denied", Class::Unknown),
+        (LogOutcome::Unreadable, "unreadable", Class::Unknown),
+    ] {
+        assert_eq!((outcome.label(), outcome.class()), (label, class));
+        assert!(!outcome.to_string().is_empty());
+    }
+}
+
+#[test]
+fn each_interval_class_has_its_case() {
+    let objects = Signer::new(ChainKind::Normal).hours(4);
+    let late = Scope { until: T0 + 6 * HOUR, now: T0 + 6 * HOUR, ..scope(4) };
+    let stopped = Scope { until: T0 + 6 * HOUR, stopped_at: Some(T0 + 3 * HOUR), ..scope(4) };
+    let early = Scope { from: T0 - 3 * HOUR, ..scope(4) };
+    let (mut moved, mut broken) = (objects.clone(), objects.clone());
+    broken[1].bytes.push(0);
+    let without = |at: usize| [&objects[..at], &objects[at + 1..]].concat();
+    let mut seen = std::collections::BTreeSet::new();
+    for (objects, scope, expected) in [
+        (objects.clone(), scope(4), vec![("covered", 4)]),
+        (objects.clone(), early, vec![("not-started", 2), ("covered", 4)]),
+        (objects.clone(), stopped, vec![("covered", 4), ("gap-trail-stopped", 3)]),
+        (without(1), scope(4), vec![("covered", 1), ("gap-missing", 1), ("covered", 2)]),
+        (broken, scope(4), vec![("covered", 1), ("gap-unproven", 1), ("covered", 2)]),
+        (objects.clone(), late, vec![("covered", 4), ("pending", 3)]),
+    ] {
+        let found = labels(&feed(&objects).0, &scope);
+        seen.extend(found.iter().map(|(label, _)| *label));
+        assert_eq!(found, expected);
+    }
+    let Seen::Signed(mut link) = moved.remove(1).examine(&ring()).seen else { panic!("proven") };
+    link.previous.as_mut().unwrap().place.bucket = "old".to_owned();
+    let mut chain = Chain::new();
+    chain.accept(Seen::Signed(link));
+    seen.extend(labels(&chain, &scope(2)).iter().map(|(label, _)| *label));
+    let all = [
+        "covered",
+        "gap-missing",
+        "gap-trail-stopped",
+        "gap-unproven",
+        "not-started",
+        "other-bucket",
+        "pending",
+    ];
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), all);
+}
+
+#[test]
 fn a_whole_chain_is_covered_in_any_order_of_arrival() {
     let mut objects = Signer::new(ChainKind::Normal).hours(24);
     for _ in 0..2 {

@@ -12,6 +12,7 @@
 
 mod ask;
 mod file;
+mod kept;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +23,7 @@ use trailhaul_core::verify::{KeyChoice, KeyRing, PublicKey};
 
 pub use ask::AskCloudTrail;
 pub use file::{KeyFileError, load_key_file};
+pub use kept::load_kept_keys;
 
 /// How far beyond a range keys are asked for, in seconds: a digest may be signed with a key whose validity
 /// begins up to two hours after its end (what the AWS CLI allows around a rotation).
@@ -92,11 +94,11 @@ impl Keys {
         until: i64,
     ) -> Result<Arc<KeyRing>, KeySourceError> {
         let Some(source) = &self.source else { return Ok(self.ring()) };
-        let (from, until) = match self.lock().asked.get(region) {
-            Some((first, last)) if *first <= from && until <= *last => {
-                return Ok(Arc::clone(&self.lock().ring));
-            }
-            Some((first, last)) => (from.min(*first), until.max(*last)),
+        // Copied, so that the lock is not held while the ring is taken.
+        let asked = self.lock().asked.get(region).copied();
+        let (from, until) = match asked {
+            Some((first, last)) if first <= from && until <= last => return Ok(self.ring()),
+            Some((first, last)) => (from.min(first), until.max(last)),
             None => (from, until),
         };
         let keys =

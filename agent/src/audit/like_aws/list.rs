@@ -6,7 +6,8 @@
 use trailhaul_core::verify::CADENCE;
 
 use super::run::LikeAws;
-use crate::store::{ListRequest, ObjectStore, StoreError};
+use crate::audit::{Source, Sources};
+use crate::store::{ListRequest, StoreError};
 
 /// The most keys that are kept: a trail's hours in ten years, twice.
 const MAX_KEYS: usize = 200_000;
@@ -20,7 +21,8 @@ pub(super) struct Keys {
 
 /// Lists the digest keys between `from` and an hour after `until`.
 pub(super) async fn list(
-    store: &dyn ObjectStore,
+    sources: &Sources,
+    source: &Source,
     ask: &LikeAws,
     from: i64,
     until: i64,
@@ -34,7 +36,7 @@ pub(super) async fn list(
     let (first, last) = (stamp_of(from), stamp_of(until + CADENCE));
     let mut request = ListRequest { prefix: folder.clone(), start_after: Some(marker), ..Default::default() };
     loop {
-        let page = store.list(&request).await?;
+        let page = sources.list(source, &request).await?;
         for object in page.objects {
             if !matches(&object.key, &folder, &stem) || keys.standard.len() + keys.backfill.len() >= MAX_KEYS
             {

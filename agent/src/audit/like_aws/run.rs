@@ -222,7 +222,7 @@ impl Walk<'_, '_, '_> {
 
     async fn list(&self, bucket: &str, until: i64) -> Result<Keys, Fatal> {
         let source = self.source(bucket)?;
-        let listed = list(&*source.store, self.ask, self.ask.from, until).await;
+        let listed = list(self.sources, &source, self.ask, self.ask.from, until).await;
         listed.map_err(|error| {
             Fatal(format!("An error occurred when calling the ListObjects operation: {error}"))
         })

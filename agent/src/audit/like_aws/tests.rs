@@ -40,6 +40,13 @@ async fn bucket(keys: &[String]) -> MemoryStore {
     store
 }
 
+async fn sources(keys: &[String]) -> Sources {
+    let cpu = Arc::new(CpuPool::new(1, 2).unwrap());
+    let mut sources = Sources::new(cpu, RetryPolicy::never(), CancellationToken::new());
+    sources.add(Source::whole(Arc::new(bucket(keys).await), "b", Outlook::Live));
+    sources
+}
+
 #[test]
 fn the_stamp_is_read_by_its_place() {
     let standard = key("foo", "20260520T001728Z");
@@ -61,7 +68,9 @@ async fn the_filter_is_as_loose_as_theirs_and_the_range_has_an_hour_more() {
         key("foo_us-east-1_x", "20260520T011728Z"),
         key("fo", "20260520T011728Z"),
     ];
-    let found = list(&bucket(&keys).await, &ask(), ask().from, ask().until).await.unwrap();
+    let sources = sources(&keys).await;
+    let found =
+        list(&sources, sources.iter().next().unwrap(), &ask(), ask().from, ask().until).await.unwrap();
     assert_eq!(found.standard, [keys[1].clone(), keys[3].clone()], "listing ends at the first key beyond");
     assert_eq!(found.backfill, [keys[2].clone()]);
 }
@@ -85,10 +94,7 @@ fn errors_have_an_empty_line_before_them_only_after_a_valid_one() {
 }
 
 async fn answer(keys: &[String], ring: KeyRing, ask: &LikeAws) -> (u8, String, String) {
-    let cpu = Arc::new(CpuPool::new(1, 2).unwrap());
-    let mut sources = Sources::new(cpu, RetryPolicy::never(), CancellationToken::new());
-    let store = Arc::new(bucket(keys).await);
-    sources.add(Source { store, bucket: "b".to_owned(), outlook: Outlook::Live });
+    let sources = sources(keys).await;
     let (mut out, mut err) = (String::new(), String::new());
     let mut print = |stream: Stream, text: &str| match stream {
         Stream::Out => out.push_str(text),

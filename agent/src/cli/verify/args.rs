@@ -10,15 +10,20 @@ use crate::config::{Start, parse_duration};
 /// Validate digests and log files for a time range, for all accounts and regions.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// A bucket, or a folder that holds a copy of one (file:///path); may be repeated. Without it: the
-    /// trails of the configuration.
+    /// A bucket (s3://name), or a folder that holds a copy of one (file:///path); may be repeated. Without it:
+    /// the trails of the configuration. A bucket that is named there is read with its role.
     #[arg(long, value_name = "URL")]
     pub(super) bucket: Vec<String>,
-    /// The name of the bucket that the one folder is a copy of. Digests that claim another are findings.
+    /// The buckets are copies: digests are checked against the place that they record. Folders always are.
+    #[arg(long, conflicts_with = "original")]
+    pub(super) copy: bool,
+    /// The name of the bucket that the one bucket or folder is a copy of. Digests that claim another are
+    /// findings.
     #[arg(long = "as", value_name = "BUCKET")]
     pub(super) original: Option<String>,
     /// A saved answer of `aws cloudtrail list-public-keys`: REGION.json for one region, any other name for
-    /// all; may be repeated.
+    /// all; may be repeated. Without it: integrity.public_keys of the configuration; without that, CloudTrail is
+    /// asked, if a bucket is read and not only folders.
     #[arg(long, value_name = "FILE")]
     pub(super) public_keys: Vec<PathBuf>,
     /// Where to start: a time, a date, -1d, or beginning. Without it: a day ago, or, for copies, the

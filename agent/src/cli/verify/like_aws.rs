@@ -22,7 +22,16 @@ pub(super) async fn run(args: &Args, prepared: Prepared, output: &mut Output) ->
         Stream::Out => output.text(text),
         Stream::Err => output.error_text(text),
     };
-    match validate(&prepared.sources, &prepared.keys, &ask, &mut print).await {
+    // Backfill digests are signed days later than their names say.
+    let now = SystemClock.now().as_second();
+    let ring = match prepared.keys.for_range(&ask.region, ask.from, ask.until.max(now)).await {
+        Ok(ring) => ring,
+        Err(error) => {
+            print(Stream::Err, &format!("\n{error}\n"));
+            return ExitCode::LikeAwsFailure;
+        }
+    };
+    match validate(&prepared.sources, &ring, &ask, &mut print).await {
         0 => ExitCode::Good,
         1 => ExitCode::Finding,
         _ => ExitCode::LikeAwsFailure,
