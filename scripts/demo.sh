@@ -31,19 +31,30 @@ rm -rf demo
 
 step "a simulated organization: 6 accounts, 3 regions, 4 hours"
 echo "   Trails that overlap, so that many events are delivered two or three times; some damaged"
-echo "   objects; and logs of strangers, planted in the buckets."
+echo "   objects; and logs of strangers, planted in the buckets. CloudTrail's hourly digests are there too,"
+echo "   and an attacker was: one log is changed, one is deleted, and so is a digest."
 about="$("$simorg" write --seed 7 --accounts 6 --regions 3 --hours 4 \
-  --damage trailing-bytes,bad-record,bad-json,not-gzip,planted --out demo)"
+  --damage trailing-bytes,bad-record,bad-json,not-gzip,planted \
+  --digests --tamper change-log,delete-log,delete-digest --out demo)"
 echo "   $about" | sed 's/ of \([0-9]*\) contents.*/, \1 of them different/'
 find demo/buckets -type f | sort | sed -n '1,2s/^/   /p'
 echo "   ... ($(files demo/buckets) files; what is true about them: demo/truth.ndjson)"
 
 step "haul it"
 say "trailhaul --config $config run --once"
-# 1: the planted logs are an integrity finding.
-# The log is off, to keep this short; it would say the same about the planted logs.
+# 1: the planted logs and the tampering are findings about integrity.
+# The log is off, to keep this short; it would say the same about each of them.
 expect 1 "$trailhaul" --log-level off --config "$config" run --once
-echo "   Exit code 1: there are new findings about integrity, the planted logs. None of them was hauled."
+echo "   Exit code 1: there are findings about integrity, the planted logs and the tampering."
+
+step "the tampering, found"
+"$trailhaul" --config "$config" --output json status > demo/status.json || true
+for kind in log_mismatch log_missing digest_missing; do
+  grep -q "\"$kind\"" demo/status.json || { echo "demo: no finding of kind $kind" >&2; exit 1; }
+done
+tr '{' '\n' < demo/status.json |
+  sed -n 's/.*"kind": *"\(log_[a-z]*\|digest_[a-z]*\)".*/\1/p' | sort | uniq -c | sed 's/^/  /'
+echo "   What each says stands below. The changed log is in the archive, and the finding names its records there."
 
 step "what could not be read: the quarantine"
 find demo/archive/quarantine -type f -exec cat {} + | sort |

@@ -18,32 +18,17 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::Value;
-use trailhaul_tests::config_yaml::{ConfigOptions, config_yaml};
-use trailhaul_tests::digests::{self, Integrity, KEYS};
+use trailhaul_tests::digests::Integrity;
 use trailhaul_tests::org::Options;
 use trailhaul_tests::tamper::{Act, Tamperer, Verdict};
-use trailhaul_tests::{delivery, truth};
+use trailhaul_tests::truth;
 
 use tree::{Ran, Tree};
 
-const HOUR: i64 = 3_600;
-
-/// A tree whose newest digests are half an hour to an hour and a half old, with a configuration that follows them.
+/// A tree with digests whose configuration has a grace of an hour, and calls what no digest names extra at once.
 fn tree(options: Options) -> Tree {
-    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-    let now = jiff::Timestamp::now().as_second();
-    // The last delivery is some minutes after the last event, and the last digest one to two hours later.
-    let start = now - (i64::from(options.hours) * HOUR + 2 * HOUR + 2_700);
-    let options = Options { start, ..options };
-    let (organization, written) = delivery::simulate(folder.path(), &options).unwrap();
-    written.finish().unwrap();
-    let mut truth = truth::read(&folder.path().join("truth.ndjson")).unwrap();
-    digests::add(folder.path(), &mut truth, &folder.path().join(KEYS)).unwrap();
-    let keys = digests::public_key_files(folder.path(), &organization.regions);
-    let yaml = ConfigOptions { root: folder.path(), integrity: "attest", memory: None, public_keys: &keys };
-    let config = config_yaml(&organization, &yaml)
-        .replace("  mode: attest\n", "  mode: attest\n  grace: 1h\n  extra_after: 1s\n");
-    let tree = Tree { folder, config };
+    let mut tree = Tree::digested(&options);
+    tree.config = tree.config.replace("  mode: attest\n", "  mode: attest\n  grace: 1h\n  extra_after: 1s\n");
     tree.write_config(&tree.config);
     tree
 }
@@ -66,6 +51,20 @@ fn findings(tree: &Tree) -> Vec<(String, String, String)> {
     let findings = status["findings"].as_array().unwrap();
     assert_eq!(status["finding_count"], findings.len(), "more findings than are shown");
     findings.iter().map(|f| (text(f, "kind"), text(f, "subject"), text(f, "text"))).collect()
+}
+
+/// What the journal says of an object, entry by entry.
+fn said(tree: &Tree, key: &str) -> Vec<String> {
+    let mut said = Vec::new();
+    for path in tree::files(&tree.path("archive/journal")) {
+        let Ok(entry) = serde_json::from_slice::<Value>(&fs::read(&path).unwrap()) else { continue };
+        for verdict in entry["verdicts"].as_array().into_iter().flatten() {
+            if verdict["objects"].as_array().unwrap().iter().any(|object| object["key"] == key) {
+                said.push(format!("{}: {}", verdict["verdict"], verdict["cause"]));
+            }
+        }
+    }
+    said
 }
 
 /// Objects by verdict, over all accounts.
@@ -148,7 +147,8 @@ fn every_tampering_is_found_and_nothing_else_is_accused() {
             }
             // Its successor vouches for its content.
             fits |= tampering.act == "strip-metadata";
-            assert!(fits, "{}: {url} is said to be {said:?}; {findings:#?}", tampering.act);
+            let journal = self::said(&tree, &effect.key);
+            assert!(fits, "{}: {url} is said to be {said:?}, {journal:?}; {findings:#?}", tampering.act);
             touched.insert(url);
         }
     }

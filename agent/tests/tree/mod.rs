@@ -1,6 +1,6 @@
 //! A simulated organization on disk, and the real program run over it.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, clippy::disallowed_methods, reason = "each test binary uses its part")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,6 +12,7 @@ use trailhaul_core::model::{Entry, EntryBody, Place};
 use trailhaul_tests::compare::compare;
 use trailhaul_tests::config_yaml::{ConfigOptions, config_yaml};
 use trailhaul_tests::damage::{self, Damage, Sizes};
+use trailhaul_tests::digests;
 use trailhaul_tests::org::{Options, Organization};
 use trailhaul_tests::{delivery, model, truth};
 
@@ -55,6 +56,28 @@ impl Tree {
     pub(crate) fn with(folder: tempfile::TempDir, organization: &Organization) -> Self {
         let options = ConfigOptions { root: folder.path(), integrity: "off", memory: None, public_keys: &[] };
         let config = config_yaml(organization, &options);
+        let tree = Self { folder, config };
+        tree.write_config(&tree.config);
+        tree
+    }
+
+    /// A simulation that ends about two hours ago, with signed digests of which the newest are three quarters of an
+    /// hour to an hour and three quarters old, and a configuration that follows them.
+    pub(crate) fn digested(options: &Options) -> Self {
+        const HOUR: i64 = 3_600;
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let now = jiff::Timestamp::now().as_second();
+        // The last delivery is some minutes after the last event, and the last digest one to two hours later.
+        let start = now - (i64::from(options.hours) * HOUR + 2 * HOUR + 2_700);
+        let options = Options { start, ..options.clone() };
+        let (organization, written) = delivery::simulate(folder.path(), &options).unwrap();
+        written.finish().unwrap();
+        let mut truth = truth::read(&folder.path().join("truth.ndjson")).unwrap();
+        digests::add(folder.path(), &mut truth, &folder.path().join(digests::KEYS)).unwrap();
+        let keys = digests::public_key_files(folder.path(), &organization.regions);
+        let options =
+            ConfigOptions { root: folder.path(), integrity: "attest", memory: None, public_keys: &keys };
+        let config = config_yaml(&organization, &options);
         let tree = Self { folder, config };
         tree.write_config(&tree.config);
         tree

@@ -12,8 +12,10 @@ use trailhaul_core::verify::{ChainId, LogOutcome, Problem, ProblemKind, Sha256};
 
 use super::super::report::time;
 use super::traces::{Trace, trace};
+use super::versions::noncurrent;
 use super::{Ground, Shared, blocking, digest_url};
 use crate::ledger::{Expected, InventoryRow, LedgerError, NewFinding};
+use crate::store::ObjectVersion;
 use crate::telemetry::FindingKind;
 
 impl Shared {
@@ -25,6 +27,11 @@ impl Shared {
         row: &InventoryRow,
         outcome: LogOutcome,
     ) -> Result<(), LedgerError> {
+        let prefix = LogKey::parse(&object.key).ok().map(|key| key.prefix);
+        if let Some(ground) = prefix.and_then(|prefix| self.ground(&object.bucket, prefix)) {
+            let older = noncurrent(self, &ground, &object.key).await;
+            self.tell_older(object, &older).await?;
+        }
         let trace = trace(self, object, row).await?;
         let mut details = facts(object);
         digest_facts(&mut details, expected);
@@ -47,18 +54,46 @@ impl Shared {
         ground: &Ground,
         object: &ObjectRef,
         expected: &Expected,
+        older: &[ObjectVersion],
     ) -> Result<(), LedgerError> {
+        self.tell_older(object, older).await?;
         let mut details = facts(object);
         digest_facts(&mut details, expected);
         let text = format!(
             "a log file is gone: {}; digest {} names it, and {} does not hold it. Look for its deletion in the \
-             events of the bucket's owner, and for a noncurrent version",
+             events of the bucket's owner{}",
             whose(object),
             expected.digest(),
             ground.url,
+            if older.is_empty() { "" } else { "; an older version is there, and is hauled" },
         );
         let evidence = Sha256(expected.sha256).to_string();
         self.accuse(FindingKind::LogMissing, object, text, &evidence, details, None).await
+    }
+
+    /// Older versions of a log file are there: CloudTrail writes each once, so somebody overwrote or deleted it.
+    async fn tell_older(
+        self: &Arc<Self>,
+        object: &ObjectRef,
+        older: &[ObjectVersion],
+    ) -> Result<(), LedgerError> {
+        let Some(newest) = older.first() else { return Ok(()) };
+        let versions = older.iter().map(|version| {
+            json!({"version": version.version, "etag": version.etag, "size": version.size,
+                "written": time(version.modified)})
+        });
+        let mut details = facts(object);
+        details.insert("noncurrent".to_owned(), versions.collect());
+        let id = newest.version.as_deref().unwrap_or("null");
+        let text = format!(
+            "a log file was overwritten or deleted: {}; {} older versions are there, the newest {id} of {} bytes, \
+             written at {}",
+            whose(object),
+            older.len(),
+            newest.size,
+            time(newest.modified),
+        );
+        self.accuse(FindingKind::LogNoncurrent, object, text, id, details, None).await
     }
 
     /// A log file lies where every trail writes digests, and none names it.

@@ -33,6 +33,7 @@ mod run;
 mod sweep;
 mod traces;
 mod verdicts;
+mod versions;
 
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};

@@ -139,3 +139,146 @@ fn judge(ground: &Ground, found: &FoundObject, hauled: i64, chains: &[ChainRow])
 fn others<'a>(chains: &'a [ChainRow], writers: &BTreeSet<String>) -> Option<&'a str> {
     chains.iter().map(|row| row.id.trail.as_str()).find(|trail| !writers.contains(*trail))
 }
+
+#[cfg(test)]
+mod tests {
+    use trailhaul_core::verify::{DigestLog, Examined, Link, Place, Previous, Seen, Sha256};
+
+    use super::super::super::source::Outlook;
+    use super::super::Listings;
+    use super::*;
+    use crate::store::MemoryStore;
+
+    /// 2026-05-20T00:00:00Z.
+    const T0: i64 = 1_779_235_200;
+    const FOLDER: &str = "AWSLogs/111122223333/CloudTrail";
+
+    fn ground(writers: Option<&[&str]>) -> Ground {
+        let store = Arc::new(MemoryStore::new("bucket"));
+        let writers = writers.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+        Ground {
+            name: "trail".to_owned(),
+            store,
+            url: "memory://bucket".into(),
+            bucket: "bucket".to_owned(),
+            outlook: Outlook::Live,
+            prefix: String::new(),
+            carries: crate::tail::Carries::default(),
+            families: BTreeSet::new(),
+            writers,
+            from: trailhaul_core::plan::Day::BEGINNING,
+            listings: Arc::new(Listings::default()),
+        }
+    }
+
+    fn log(family: &str) -> String {
+        format!(
+            "{FOLDER}{family}/eu-west-1/2026/05/20/111122223333_CloudTrail{family}_eu-west-1_20260520T0400Z_x.json.gz"
+        )
+    }
+
+    /// A chain of a trail with a digest for each of these hours; those of one run are linked.
+    fn chain(trail: &str, hours: &[i64], family: &str) -> ChainRow {
+        let object = ObjectRef {
+            bucket: "memory://bucket".into(),
+            key: log(""),
+            etag: String::new(),
+            version: None,
+            size: 0,
+        };
+        let id =
+            ChainId { trail: trail.into(), home_region: "us-east-1".into(), ..place_of(&object).unwrap() };
+        let mut track = Track::default();
+        let mut last: Option<Link> = None;
+        for hour in hours {
+            let (start, end) = (T0 + hour * CADENCE, T0 + (hour + 1) * CADENCE);
+            let key = id.key_at(end);
+            let previous = last.filter(|last| last.end == start).map(|last| Previous {
+                place: last.place.clone(),
+                sha256: Some(last.sha256),
+                signature: last.signature,
+            });
+            let link = Link {
+                place: Place { bucket: "bucket".into(), key: key.clone() },
+                start,
+                end,
+                sha256: Sha256::of(key.as_bytes()),
+                signature: None,
+                previous,
+            };
+            let named: DigestLog = serde_json::from_value(serde_json::json!({
+                "s3Bucket": "bucket", "s3Object": log(family), "hashAlgorithm": "SHA-256",
+                "hashValue": "00".repeat(32),
+            }))
+            .unwrap();
+            let examined = Examined { fault: None, seen: Seen::Signed(link.clone()), logs: vec![named] };
+            track.accept(&key, end, &examined);
+            last = Some(link);
+        }
+        ChainRow { id, look_at: 0, state: track.to_bytes() }
+    }
+
+    #[test]
+    fn extra_is_said_only_when_every_writer_speaks_for_the_place_and_the_time() {
+        let whole: Vec<i64> = (0..8).collect();
+        let at_once = T0 + 4 * CADENCE + 600;
+        let one = || chain("one", &whole, "");
+        let two = || chain("two", &whole, "");
+        let cases: [(&str, Option<&[&str]>, Vec<ChainRow>, i64, &str); 10] = [
+            ("all is known and covered", Some(&["one"]), vec![one()], at_once, ""),
+            ("two trails, both with digests", Some(&["one", "two"]), vec![one(), two()], at_once, ""),
+            ("hauled hours later", Some(&["one"]), vec![one()], T0 + 7 * CADENCE, ""),
+            ("nobody says who writes here", None, vec![one()], at_once, "not all trails"),
+            (
+                "one of two has no validation",
+                Some(&["one", "two"]),
+                vec![one()],
+                at_once,
+                "two has no digests",
+            ),
+            ("a trail that is not named", Some(&["one"]), vec![one(), two()], at_once, "two writes here too"),
+            (
+                "validation was off for an hour",
+                Some(&["one"]),
+                vec![chain("one", &[0, 1, 2, 4, 5, 6, 7], "")],
+                at_once,
+                "without a gap",
+            ),
+            (
+                "it was off when the object came late",
+                Some(&["one"]),
+                vec![chain("one", &[0, 1, 2, 3, 4, 6, 7], "")],
+                T0 + 7 * CADENCE,
+                "without a gap",
+            ),
+            (
+                "a family that digests do not list",
+                Some(&["one"]),
+                vec![chain("one", &whole, "-Insight")],
+                at_once,
+                "never named",
+            ),
+            (
+                "its digests have not come",
+                Some(&["one"]),
+                vec![chain("one", &[0, 1, 2, 3], "")],
+                at_once,
+                "has come",
+            ),
+        ];
+        let object = ObjectRef {
+            bucket: "memory://bucket".into(),
+            key: log(""),
+            etag: String::new(),
+            version: None,
+            size: 0,
+        };
+        let found = FoundObject::new(object).unwrap();
+        for (case, writers, chains, hauled, cause) in cases {
+            match judge(&ground(writers), &found, hauled, &chains) {
+                Ok(()) => assert_eq!(cause, "", "{case}"),
+                Err(told) => assert!(!cause.is_empty() && told.contains(cause), "{case}: {told}"),
+            }
+        }
+    }
+}

@@ -12,9 +12,10 @@ use trailhaul_core::model::{DigestRef, JudgedObject, LogKey, Note, ObjectRef, Ve
 use trailhaul_core::plan::{Day, FoundObject, Standing};
 use trailhaul_core::verify::{Class, LogHasher, LogOutcome, Sha256};
 
+use super::versions::noncurrent;
 use super::{Ground, Shared, blocking};
 use crate::ledger::{Awaited, Expected, InventoryRow, LedgerError, RowMark};
-use crate::store::{ObjectReader, ReadError};
+use crate::store::{ObjectReader, ObjectVersion, ReadError};
 use crate::tail::Found;
 
 /// Log files looked at together.
@@ -101,7 +102,7 @@ async fn unseen(
             hand_over(shared, object, looked).await
         }
         Ok(None) if awaited.end + shared.rules.grace <= shared.now() => {
-            verdicts.missing(&ground, object, expected).await
+            verdicts.missing(&ground, object, expected, looked).await
         }
         Ok(None) => {
             looked.open += 1;
@@ -216,8 +217,15 @@ impl<'a> Verdicts<'a> {
         ground: &Ground,
         object: &ObjectRef,
         expected: &Expected,
+        looked: &mut Looked,
     ) -> Result<(), LedgerError> {
-        self.shared.accuse_missing(ground, object, expected).await?;
+        let older = noncurrent(self.shared, ground, &object.key).await;
+        self.shared.accuse_missing(ground, object, expected, &older).await?;
+        // What was deleted is not lost where versions are kept; what it is worth its hash will say.
+        if let Some(ObjectVersion { version: version @ Some(_), etag, size, .. }) = older.into_iter().next() {
+            let object = ObjectRef { version, etag, size, ..object.clone() };
+            hand_over(self.shared, object, looked).await?;
+        }
         let cause = "a proven digest names it, and it is not in the bucket";
         self.note(object, Verdict::Missing, Some(expected), cause).await?;
         self.settled.push(object.clone());
