@@ -89,7 +89,7 @@ pub struct ObjectReader {
     gives_way: bool,
 }
 
-/// Attempts on a store that throttles, for who gives way. Its pace is kept elsewhere; more only hold up the caller.
+/// Attempts in the middle of an object, for who gives way. The store's pace is kept elsewhere; more only hold up the caller.
 const THROTTLED: u32 = 3;
 
 /// A run of failures without much progress in between.
@@ -132,7 +132,8 @@ impl ObjectReader {
         }
     }
 
-    /// The same, for a caller who has other things to do: it gives up after [`THROTTLED`] throttled attempts in a row.
+    /// The same, for a caller who has other things to do: it gives up when the store throttles, at once before the first
+    /// byte, and after [`THROTTLED`] attempts in a row in the middle, where giving up costs more.
     #[must_use]
     pub fn giving_way(self) -> Self {
         Self { gives_way: true, ..self }
@@ -256,7 +257,8 @@ impl ObjectReader {
             _ => Failing { attempts: policy.start(), since: at },
         };
         let failing = self.failing.insert(failing);
-        let throttled = error.kind() == ErrorKind::Throttled && failing.attempts.made() + 1 >= THROTTLED;
+        let most = if at == 0 { 1 } else { THROTTLED };
+        let throttled = error.kind() == ErrorKind::Throttled && failing.attempts.made() + 1 >= most;
         if self.gives_way && throttled {
             return Err(ReadError::Unreachable { reason: Reason::Attempts, source: error });
         }
