@@ -132,7 +132,7 @@ pub(super) const INTEGRITY: &[Key] = &[
         "max_hold",
         Kind::Duration(seconds(HOUR), seconds(31 * DAY)),
         "6h",
-        "In hold: how long an object waits for its digest before that is a finding.",
+        "In hold: how long an object waits for its digest before it is hauled without one.",
     ),
 ];
 

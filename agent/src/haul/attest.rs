@@ -137,6 +137,12 @@ impl Attest {
             Err(error) => troubles.push(error),
         }
         engine.queues.iter().for_each(|queue| queue.hurry());
+        // What digests vouch for by now need not wait any longer.
+        if engine.hold.is_some()
+            && let Err(error) = engine.intake().offer_again(&means.ledger, true).await
+        {
+            troubles.push(error.to_string());
+        }
         for round in 1..=ROUNDS {
             tokio::select! {
                 () = idle(engine) => {}

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt};
 use trailhaul_core::model::{
-    AccountId, BatchEntry, BatchId, Books, LogKey, ObjectRef, Output, Role, SinkBooks,
+    AccountId, BatchEntry, BatchId, Books, LogKey, ObjectRef, Output, Role, SinkBooks, Verdict,
 };
 
+use super::compare::{self, Expectation, Expectations, Mismatch};
 use super::fetch::{Fetched, Fetcher, Waiting};
 use super::findings::FindingSink;
 use super::index_file;
@@ -61,6 +62,8 @@ pub struct BatchLimits {
     pub ids: u32,
     /// Bytes of the journal entry.
     pub entry: usize,
+    /// Inflated bytes of one object that is compared with its digest.
+    pub log: u64,
 }
 
 /// A batch that is ready to be committed.
@@ -120,7 +123,7 @@ impl Bench {
         mill: &mut Option<Box<Mill>>,
         batch: BatchId,
         partition: &str,
-        objects: Vec<ObjectRef>,
+        objects: (Vec<ObjectRef>, &Expectations),
     ) -> Result<Prepared, AttemptError> {
         let mut outputs = self.open(batch, partition).await?;
         let attempt = self.run(mill, batch, partition, objects, &mut outputs).await;
@@ -135,7 +138,7 @@ impl Bench {
         mill: &mut Option<Box<Mill>>,
         batch: BatchId,
         partition: &str,
-        objects: Vec<ObjectRef>,
+        (objects, expected): (Vec<ObjectRef>, &Expectations),
         outputs: &mut Outputs,
     ) -> Result<Prepared, AttemptError> {
         let mut deferred = Vec::new();
@@ -143,8 +146,9 @@ impl Bench {
         let waiting = Waiting::new(objects);
         let mut fetched = Box::pin(self.fetcher.objects(&waiting));
         while let Some(next) = fetched.next().await {
+            let next = self.compared(next, expected, mill).await?;
             self.take(mill, next, &mut deferred, outputs).await?;
-            self.take_ready(mill, &mut fetched, &mut deferred, outputs).await?;
+            self.take_ready(mill, (&mut fetched, expected), &mut deferred, outputs).await?;
             self.work(mill, outputs).await?;
             if mill.as_mut().is_none_or(|mill| self.is_full(mill)) {
                 break;
@@ -175,23 +179,67 @@ impl Bench {
             || mill.entry_bytes() + files as usize * FILE_ENTRY >= self.limits.entry
     }
 
+    /// Compares a small object with what its digest expects, before anything looks at its records. One whose content
+    /// is another is taken into the batch as such, and `None` comes back.
+    async fn compared(
+        &self,
+        fetched: Fetched,
+        expected: &Expectations,
+        mill: &mut Option<Box<Mill>>,
+    ) -> Result<Option<(Fetched, Verdict)>, AttemptError> {
+        let hash = match expected.get(fetched.object()) {
+            None => return Ok(Some((fetched, Verdict::Pending))),
+            Some(Expectation::Met) => return Ok(Some((fetched, Verdict::Verified))),
+            Some(Expectation::Hash(hash)) => *hash,
+        };
+        let (object, bytes) = match fetched {
+            Fetched::Failed(..) => return Ok(Some((fetched, Verdict::Pending))),
+            Fetched::Whole(object, bytes) => (object, bytes),
+            // It is small, and came in more than one piece.
+            Fetched::Large(object, first, mut rest) => {
+                let mut bytes = first.to_vec();
+                loop {
+                    match rest.next().await {
+                        Ok(Some(piece)) => bytes.extend_from_slice(&piece),
+                        Ok(None) => break (object, Bytes::from(bytes)),
+                        Err(error) => {
+                            return Ok(Some((Fetched::Failed(object, error), Verdict::Pending)));
+                        }
+                    }
+                }
+            }
+        };
+        let (cap, look) = (self.limits.log, bytes.clone());
+        let content = self.cpu.run(move || compare::content_of(&look, cap)).await;
+        let content = content.map_err(|error| AttemptError::Gone(error.to_string()))?;
+        if compare::matches(&content, hash) {
+            return Ok(Some((Fetched::Whole(object, bytes), Verdict::Verified)));
+        }
+        let Some(open) = mill.as_mut() else { return Err(gone()) };
+        open.add_mismatch(&Mismatch { object, expected: hash, content });
+        Ok(None)
+    }
+
     /// Takes a fetched object into the batch. A large one is worked on here, piece by piece.
     async fn take(
         &self,
         mill: &mut Option<Box<Mill>>,
-        fetched: Fetched,
+        fetched: Option<(Fetched, Verdict)>,
         deferred: &mut Vec<(ObjectRef, ReadError)>,
         outputs: &mut Outputs,
     ) -> Result<(), AttemptError> {
+        let Some((fetched, verdict)) = fetched else { return Ok(()) };
         let Some(open) = mill.as_mut() else { return Err(gone()) };
         match fetched {
             Fetched::Failed(object, error) => deferred.push((object, error)),
             Fetched::Whole(object, bytes) => {
                 let object = open.add(object);
+                open.judge(object, verdict);
                 open.feed(Piece { object, bytes, last: true });
             }
             Fetched::Large(object, first, mut rest) => {
                 let index = open.add(object.clone());
+                open.judge(index, verdict);
                 open.feed(Piece { object: index, bytes: first, last: false });
                 self.work(mill, outputs).await?;
                 loop {
@@ -216,7 +264,7 @@ impl Bench {
     async fn take_ready(
         &self,
         mill: &mut Option<Box<Mill>>,
-        fetched: &mut (impl Stream<Item = Fetched> + Unpin),
+        (fetched, expected): (&mut (impl Stream<Item = Fetched> + Unpin), &Expectations),
         deferred: &mut Vec<(ObjectRef, ReadError)>,
         outputs: &mut Outputs,
     ) -> Result<(), AttemptError> {
@@ -232,6 +280,7 @@ impl Bench {
             match fetched.next().now_or_never() {
                 Some(Some(next)) => {
                     bytes += next.object().size;
+                    let next = self.compared(next, expected, mill).await?;
                     self.take(mill, next, deferred, outputs).await?;
                 }
                 _ => break,

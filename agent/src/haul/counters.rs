@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use trailhaul_core::model::{AccountId, BatchEntry, LogKey};
+use trailhaul_core::model::{AccountId, BatchEntry, LogKey, Verdict};
 
 use crate::ledger::AccountTotals;
 
@@ -33,6 +33,10 @@ pub struct Counts {
     pub rewritten: u64,
     /// Attempts at a batch that came to nothing.
     pub failed_attempts: u64,
+    /// Objects hauled without a digest because their longest wait was over.
+    pub expired: u64,
+    /// Objects that are not what their digests say: nothing of them was delivered.
+    pub mismatched: u64,
     /// Open findings about integrity that were seen.
     pub findings: u64,
 }
@@ -64,6 +68,7 @@ impl Counters {
             }
             for object in &batch.objects {
                 counts.rewritten += u64::from(object.rewritten);
+                counts.mismatched += u64::from(object.verdict == Verdict::Mismatch);
                 let Ok(key) = LogKey::parse(&object.object.key) else { continue };
                 counts.accounts.entry(key.account).or_default().add(&AccountTotals::of(
                     object,
@@ -82,6 +87,11 @@ impl Counters {
     /// Objects were set aside.
     pub fn deferred_objects(&self, count: u64) {
         self.with(|counts| counts.deferred += count);
+    }
+
+    /// Objects are hauled because their longest wait is over.
+    pub fn expired_objects(&self, count: u64) {
+        self.with(|counts| counts.expired += count);
     }
 
     /// Attempts at a batch failed.

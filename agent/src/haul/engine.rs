@@ -22,11 +22,13 @@ use super::batch::{BatchLimits, Bench};
 use super::commit::{CommitError, LaneWriter};
 use super::counters::Counters;
 use super::fetch::Fetcher;
+use super::hold::Hold;
 use super::lane::{Lane, LaneEnd};
 use super::mill::{Accounts, KeyBy, Mill, MillError};
 use super::outputs::{build_sinks, finding_sinks};
 use super::queue::{Gate, LaneQueue, QueueRules};
 use super::recover::{RecoverError, Recovered, drop_leftovers, recover};
+use super::seams::LaneIntake;
 use super::tell::Teller;
 use super::tools::{Toolbox, Tools};
 use super::{Places, Scratch};
@@ -131,6 +133,8 @@ pub struct Plans {
     pub batch: BatchLimits,
     /// How the queues form batches.
     pub queue: QueueRules,
+    /// In `integrity.mode: hold`: how long an object may wait for its digest.
+    pub hold: Option<std::time::Duration>,
     /// `dedup.window` in seconds.
     pub window_seconds: u32,
     /// Folder for scratch files.
@@ -239,6 +243,8 @@ pub struct Engine {
     pub ends: Arc<Ends>,
     /// The CPU pool.
     pub cpu: Arc<CpuPool>,
+    /// Where found objects wait for their digests.
+    pub hold: Option<Hold>,
     /// The memory that working sets share.
     pub budget: Budget,
     /// The journal of the home archive.
@@ -246,6 +252,11 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// The intake of the lanes.
+    pub fn intake(&self) -> LaneIntake {
+        LaneIntake::new(&self.queues).holding(self.hold.clone())
+    }
+
     /// Settles every lane's past and starts the lanes.
     pub async fn start(plans: &Plans, means: &Means) -> Result<Self, StartError> {
         let home = means.places.get(&plans.home.url).await?;
@@ -297,6 +308,7 @@ impl Engine {
                 epoch: taken_epoch(&writer),
                 batch: 0,
                 untold: 0,
+                hold: plans.hold.is_some(),
                 writer,
                 bench: bench.clone(),
                 mill: Some(Box::new(mill)),
@@ -320,7 +332,13 @@ impl Engine {
                 Ok(())
             });
         }
-        Ok(Self { genesis, queues, counters, recovered, out, ends, cpu, budget, journal })
+        let hold = plans.hold.map(|longest| Hold {
+            ledger: means.ledger.clone(),
+            clock: Arc::clone(&means.clock),
+            longest: i64::try_from(longest.as_secs()).unwrap_or(i64::MAX),
+            counters: Arc::clone(&counters),
+        });
+        Ok(Self { genesis, queues, counters, recovered, out, ends, cpu, hold, budget, journal })
     }
 }
 

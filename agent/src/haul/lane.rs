@@ -10,10 +10,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use trailhaul_core::decode::{Chunk, DecodeLimits, ObjectDecoder};
 use trailhaul_core::dedup::{BoxError, DedupError};
-use trailhaul_core::model::{BatchEntry, BatchId, EntryBody, EntryError, LogKey, ObjectRef};
+use trailhaul_core::model::{BatchEntry, BatchId, EntryBody, EntryError, LogKey, ObjectRef, Verdict};
+use trailhaul_core::verify::Sha256;
 
 use super::batch::{AttemptError, Bench, Prepared};
 use super::commit::{CommitError, LaneWriter};
+use super::compare::{self, Expectation, Expectations, Mismatch};
 use super::counters::Counters;
 use super::findings;
 use super::mill::{Mill, MillError};
@@ -69,6 +71,8 @@ pub struct Lane {
     pub host: String,
     /// Limits of decoding, for the objects that are read twice.
     pub decode: DecodeLimits,
+    /// Whether objects are compared with their digests before they are delivered.
+    pub hold: bool,
     /// The epoch that this process took, once it has written.
     pub epoch: Option<u32>,
     /// The last batch number used in it.
@@ -187,8 +191,10 @@ impl Lane {
     }
 
     async fn haul(&mut self, plan: Plan) -> Result<Hauled, LaneEnd> {
-        let (fresh, rewritten) = self.sort_out(plan.objects).await?;
-        if fresh.is_empty() && rewritten.is_empty() {
+        let (mut fresh, rewritten) = self.sort_out(plan.objects).await?;
+        let (expected, mismatches) =
+            if self.hold { self.compare(&mut fresh).await? } else { Default::default() };
+        if fresh.is_empty() && rewritten.is_empty() && mismatches.is_empty() {
             return Ok(Hauled::Done);
         }
         let batch = self.next_batch().await?;
@@ -200,8 +206,12 @@ impl Lane {
         for (object, sha256, inflated) in rewritten.clone() {
             mill.add_rewritten(object, sha256, inflated);
         }
-        let every: Vec<ObjectRef> = fresh.iter().cloned().chain(rewritten.into_iter().map(|r| r.0)).collect();
-        match self.bench.attempt(&mut self.mill, batch, &plan.partition, fresh).await {
+        for mismatch in &mismatches {
+            mill.add_mismatch(mismatch);
+        }
+        let done = rewritten.into_iter().map(|r| r.0).chain(mismatches.into_iter().map(|m| m.object));
+        let every: Vec<ObjectRef> = fresh.iter().cloned().chain(done).collect();
+        match self.bench.attempt(&mut self.mill, batch, &plan.partition, (fresh, &expected)).await {
             Ok(prepared) => self.commit(prepared, every).await,
             Err(error) => self.give_up(error, every),
         }
@@ -237,6 +247,33 @@ impl Lane {
         Ok((fresh, rewritten))
     }
 
+    /// What digests expect of these objects; large ones are compared here, and those whose content is another are
+    /// taken out.
+    async fn compare(&self, fresh: &mut Vec<ObjectRef>) -> Result<(Expectations, Vec<Mismatch>), LaneEnd> {
+        let (mut expectations, mut mismatches) = (Expectations::new(), Vec::new());
+        for object in std::mem::take(fresh) {
+            let known = self.writer.ledger.expected(&object).map_err(|error| self.ledger_failed(&error))?;
+            let Some(expected) = known.map(|known| Sha256(known.sha256)) else {
+                fresh.push(object);
+                continue;
+            };
+            if compare::is_small(&object) {
+                expectations.insert(object.clone(), Expectation::Hash(expected));
+                fresh.push(object);
+                continue;
+            }
+            match compare::read_content(&self.bench.fetcher, &object, self.decode.inflated_bytes).await {
+                Ok(content) if compare::matches(&content, expected) => {
+                    expectations.insert(object.clone(), Expectation::Met);
+                    fresh.push(object);
+                }
+                Ok(content) => mismatches.push(Mismatch { object, expected, content }),
+                Err(error) => self.defer(object, &error)?,
+            }
+        }
+        Ok((expectations, mismatches))
+    }
+
     /// The hash and size of an object's inflated bytes, from a reading of its own.
     async fn hash(&self, object: &ObjectRef) -> Result<(Option<[u8; 32]>, u64), ReadError> {
         let mut reader = self.bench.fetcher.open(object).await?;
@@ -270,6 +307,13 @@ impl Lane {
         if entry.objects.is_empty() {
             self.void()?;
             return Ok(if deferred_count > 0 && crowded == 0 { Hauled::Done } else { Hauled::Again });
+        }
+        // Before the entry: a crash in between must not leave a mismatch that nobody is told of.
+        for object in entry.objects.iter().filter(|object| object.verdict == Verdict::Mismatch) {
+            let text = "the content is not what its proven digest says: nothing of it was delivered, and its place \
+                        is in the quarantine";
+            let evidence = object.sha256.as_deref().unwrap_or_default();
+            self.find(FindingKind::LogMismatch, &object.object, text, evidence)?;
         }
         let done: Vec<ObjectRef> = entry.objects.iter().map(|object| object.object.clone()).collect();
         let at = self.writer.now();
@@ -365,7 +409,7 @@ impl Lane {
     }
 
     /// Sets an object aside that cannot be read now.
-    fn defer(&mut self, object: ObjectRef, error: &ReadError) -> Result<(), LaneEnd> {
+    fn defer(&self, object: ObjectRef, error: &ReadError) -> Result<(), LaneEnd> {
         if self.queue.waits_for_bucket(&object, error.kind()) {
             tracing::debug!(%object, error = %error, "wait for the bucket of an object");
             self.queue.give_back(vec![object], false);

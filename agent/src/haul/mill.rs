@@ -20,9 +20,10 @@ use trailhaul_core::dedup::{
 use trailhaul_core::encode::EncodeError;
 use trailhaul_core::encode::parquet::FilePiece;
 use trailhaul_core::mill::{Kept, OutputFrame};
-use trailhaul_core::model::{AccountId, BatchId, LaneId, ObjectRef, SinkBooks};
+use trailhaul_core::model::{AccountId, BatchId, LaneId, ObjectRef, SinkBooks, Verdict};
 use trailhaul_core::normalize::{AccountInfo, Context, RepeatKey};
 
+use super::compare::Mismatch;
 use super::scratch::Scratch;
 use super::tally::Tally;
 use super::tools::Tools;
@@ -121,6 +122,8 @@ struct Running {
     inflated: u64,
     /// For each sink: what was filtered and refused.
     left_out: Vec<SinkBooks>,
+    /// Quarantine lines of objects that are not what their digests say, until the next step.
+    mismatches: Vec<u8>,
 }
 
 /// The ledger's committed ids, as the window asks for them.
@@ -187,6 +190,7 @@ impl Mill {
             unique: 0,
             inflated: 0,
             left_out: vec![SinkBooks::default(); self.tools.sinks.len()],
+            mismatches: Vec::new(),
         });
         Ok(())
     }
@@ -223,6 +227,24 @@ impl Mill {
         }
     }
 
+    /// What is known of an object's digest when it is delivered.
+    pub fn judge(&mut self, object: u32, verdict: Verdict) {
+        let tally = self.batch.as_mut().and_then(|batch| batch.tallies.get_mut(object as usize));
+        if let Some(tally) = tally {
+            tally.entry.verdict = verdict;
+        }
+    }
+
+    /// Adds an object whose content is not what its proven digest says: nothing of it is delivered, and it counts as
+    /// one stretch in quarantine.
+    pub fn add_mismatch(&mut self, mismatch: &Mismatch) {
+        if let Some(batch) = &mut self.batch {
+            let mut tally = Tally::new(mismatch.object.clone());
+            tally.mismatch(mismatch, &mut batch.mismatches);
+            batch.tallies.push(tally);
+        }
+    }
+
     /// Hands over bytes of an object that was added. Pieces of one object come together, in order.
     pub fn feed(&mut self, piece: Piece) {
         if let Some(batch) = &mut self.batch {
@@ -248,7 +270,7 @@ impl Mill {
 
     /// Works until a chunk is full or the pieces are used up.
     pub fn step(&mut self) -> Result<Step, MillError> {
-        let mut step = Step::default();
+        let mut step = self.begin_step();
         while let Some(batch) = &mut self.batch {
             let Some(piece) = batch.pieces.front_mut() else { return Ok(step) };
             let limits = &self.limits;
@@ -290,13 +312,18 @@ impl Mill {
 
     /// The frames of what is left in the chunk, at the end of the batch.
     pub fn drain(&mut self) -> Result<Step, MillError> {
-        let mut step = Step::default();
+        let mut step = self.begin_step();
         self.flush(&mut step)?;
         step.frames.resize_with(self.tools.sinks.len(), SinkFrame::default);
         for ((sink, _), frame) in self.tools.sinks.iter_mut().zip(&mut step.frames) {
             frame.files.extend(sink.finish()?);
         }
         Ok(step)
+    }
+
+    fn begin_step(&mut self) -> Step {
+        let quarantine = self.batch.as_mut().map(|batch| std::mem::take(&mut batch.mismatches));
+        Step { quarantine: quarantine.unwrap_or_default(), ..Step::default() }
     }
 
     /// Files that the batch makes so far, over all sinks, and whether it should take no further object because

@@ -15,10 +15,12 @@
 mod attest;
 mod batch;
 mod commit;
+mod compare;
 mod counters;
 mod engine;
 mod fetch;
 mod findings;
+mod hold;
 mod index_file;
 mod lane;
 mod memory;
@@ -41,10 +43,12 @@ mod watch;
 
 pub use batch::{AttemptError, BatchLimits, Bench, Prepared};
 pub use commit::{CommitError, LaneWriter};
+pub use compare::{Expectation, Expectations, Mismatch};
 pub use counters::{Counters, Counts};
 pub use engine::{Ends, Engine, HomePlan, Means, MemoryPlan, Plans, SinkPlan, SinkTarget, StartError};
 pub use fetch::{FETCH_MEMORY, Fetched, Fetcher};
 pub use findings::FindingSink;
+pub use hold::{Gate, Hold};
 pub use lane::{Lane, LaneEnd};
 pub use memory::MemoryNeeds;
 pub use mill::{Mill, MillError};

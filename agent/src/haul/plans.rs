@@ -17,7 +17,7 @@ use super::engine::{HomePlan, Plans, SinkPlan, SinkTarget};
 use super::memory::MemoryNeeds;
 use super::queue::QueueRules;
 use super::run::RunOptions;
-use crate::config::{self, Accounts, Carries, Config, Target, Trail};
+use crate::config::{self, Accounts, Carries, Config, IntegrityMode, Target, Trail};
 use crate::store::{ErrorKind, FolderStore, MIN_PART, ObjectStore, StoreError};
 use crate::tail::{self, TrailBucket};
 
@@ -121,6 +121,7 @@ pub fn engine(config: &Config, options: RunOptions) -> Result<(Plans, usize), Pl
             ids: 262_144,
             // The objects of a batch must fit its entry; one more of the largest is always possible.
             entry: MAX_ENTRY_BYTES / 2,
+            log: config.limits.inflated_size,
         },
         queue: QueueRules {
             batcher: BatcherConfig {
@@ -133,6 +134,7 @@ pub fn engine(config: &Config, options: RunOptions) -> Result<(Plans, usize), Pl
             },
             attempts: options.once.then_some(ATTEMPTS_ONCE),
         },
+        hold: (config.integrity.mode == IntegrityMode::Hold).then_some(config.integrity.max_hold),
         window_seconds: clamp(config.dedup.window.as_secs()),
         scratch: config.state.path.join("scratch"),
         take_lanes: options.take_lanes,

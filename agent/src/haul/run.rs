@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::Places;
 use super::attest::Attest;
 use super::engine::{Engine, Means, StartError};
+use super::hold::Gate;
 use super::lane::LaneEnd;
 use super::opener::{ConfiguredOpener, OpenerError};
 use super::plans::{self, PlanError};
@@ -128,7 +129,7 @@ async fn once(
     if let Err(error) = expire_ids(means, config) {
         troubles.push(error.to_string());
     }
-    let intake = LaneIntake::new(&engine.queues);
+    let intake = engine.intake();
     let passes = tails.open.into_iter().map(|mut named| async move {
         let pass = named.tail.run_once().await;
         (named, pass)
@@ -175,7 +176,7 @@ async fn for_ever(
 ) -> Vec<String> {
     let mut watches = start_tails(std::mem::take(&mut tails.open), means);
     let attest = attest.map(|attest| attest.start(means));
-    let intake = LaneIntake::new(&engine.queues);
+    let intake = engine.intake();
     let stopping = means.tasks.shutdown().stopping().clone();
     let mut first = true;
     loop {
@@ -276,8 +277,20 @@ fn summarize(
         took,
         troubles,
         out: engine.out.clone(),
+        held: held(engine, ledger),
         findings: ledger.finding_counts().unwrap_or_default(),
     }
+}
+
+/// How many objects wait for their digests, as far as they are counted.
+fn held(engine: &Engine, ledger: &Ledger) -> u64 {
+    /// Reading more of them takes longer than anybody looks at the number.
+    const MOST: usize = 100_000;
+    let Some(hold) = &engine.hold else { return 0 };
+    let (objects, _) = ledger.found(None, MOST).unwrap_or_default();
+    let waits =
+        |object: &&trailhaul_core::model::ObjectRef| matches!(hold.gate(object), Ok(Gate::Wait { .. }));
+    objects.iter().filter(waits).count() as u64
 }
 
 /// Whether a finding about integrity is open: the exit code says so until somebody has looked at it.

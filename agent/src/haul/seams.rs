@@ -1,10 +1,12 @@
 //! What the tail asks of the haul: the inventory (the ledger), and an intake (the lanes' queues).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use trailhaul_core::model::{AccountId, ObjectRef, StreamKey};
 use trailhaul_core::plan::{Day, DayPlan, FoundObject};
 
+use super::hold::{Gate, Hold};
 use super::queue::{LaneQueue, Offer};
 use crate::archive::lane_of;
 use crate::ledger::{Ledger, LedgerError};
@@ -47,12 +49,19 @@ fn failed(stream: &StreamKey, error: LedgerError) -> InventoryError {
 #[derive(Debug, Clone)]
 pub struct LaneIntake {
     queues: Arc<[Arc<LaneQueue>]>,
+    hold: Option<Hold>,
 }
 
 impl LaneIntake {
     /// The intake of these lanes, by number.
     pub fn new(queues: &[Arc<LaneQueue>]) -> Self {
-        Self { queues: queues.into() }
+        Self { queues: queues.into(), hold: None }
+    }
+
+    /// The same, where objects wait for their digests.
+    #[must_use]
+    pub fn holding(self, hold: Option<Hold>) -> Self {
+        Self { hold, ..self }
     }
 
     fn queue(&self, account: AccountId) -> Option<&Arc<LaneQueue>> {
@@ -60,28 +69,46 @@ impl LaneIntake {
         self.queues.get(usize::from(lane_of(account, lanes).0))
     }
 
-    /// Offers what was found earlier and is not done, as far as there is room; with `wait`, waits for room.
+    /// Offers what was found earlier and is not done, as far as there is room and it need not wait for a digest;
+    /// with `wait`, waits for room.
     pub async fn offer_again(&self, ledger: &Ledger, wait: bool) -> Result<u64, LedgerError> {
         /// Objects read from the ledger at once.
         const PAGE: usize = 500;
-        let (mut after, mut taken) = (None, 0);
+        let (mut after, mut taken, mut expired) = (None, 0, BTreeMap::new());
         loop {
             let (objects, next) = ledger.found(after.as_deref(), PAGE)?;
+            let mut held = Vec::new();
             for object in objects {
                 let Ok(found) = FoundObject::new(object) else { continue };
-                // Digests are the audit's.
-                if !found.family.holds_records() {
+                let Some(queue) = self.queue(found.account) else { continue };
+                let gate = self.hold.as_ref().map_or(Ok(Gate::Vouched), |hold| hold.gate(&found.object))?;
+                if let Gate::Wait { noted } = gate {
+                    if !noted {
+                        held.push(found.object);
+                    }
                     continue;
                 }
-                let Some(queue) = self.queue(found.account) else { continue };
+                let bucket = found.object.bucket.to_string();
                 let offer = if wait { queue.offer(found).await } else { queue.try_offer(found) };
-                taken += u64::from(offer == Offer::Taken);
+                if offer == Offer::Taken {
+                    taken += 1;
+                    if gate == Gate::Expired {
+                        *expired.entry(bucket).or_default() += 1;
+                    }
+                }
+            }
+            if let Some(hold) = &self.hold {
+                hold.hold(&held)?;
             }
             match next {
-                None => return Ok(taken),
+                None => break,
                 next => after = next,
             }
         }
+        if let Some(hold) = &self.hold {
+            hold.expired(&expired)?;
+        }
+        Ok(taken)
     }
 }
 
@@ -92,6 +119,17 @@ impl Intake for LaneIntake {
 
     fn offer(&self, found: Found) -> Result<Offered, IntakeClosed> {
         let Some(queue) = self.queue(found.object.account) else { return Err(IntakeClosed) };
+        if let Some(hold) = &self.hold {
+            match hold.gate(&found.object.object) {
+                Ok(Gate::Vouched) => {}
+                // It stays recorded as found; housekeeping offers it when its time has come.
+                Ok(Gate::Wait { .. } | Gate::Expired) => return Ok(Offered::Taken),
+                Err(error) => {
+                    tracing::error!(%error, "cannot ask the ledger for digests");
+                    return Err(IntakeClosed);
+                }
+            }
+        }
         // A lane that has ended refuses: the object stays recorded as found, and the other lanes go on.
         Ok(match queue.offer_recorded(found.object) {
             Offer::Taken | Offer::Known | Offer::Refused => Offered::Taken,

@@ -38,6 +38,8 @@ pub struct Summary {
     pub troubles: Vec<String>,
     /// Lanes that stayed out.
     pub out: Vec<(LaneId, String)>,
+    /// Objects that wait for their digests.
+    pub held: u64,
     /// Findings on record, new and old.
     pub findings: FindingCounts,
 }
@@ -60,6 +62,9 @@ impl Summary {
             "objects_repeated": counts.repeated,
             "objects_rewritten": counts.rewritten,
             "objects_deferred": counts.deferred,
+            "objects_held": self.held,
+            "objects_expired": counts.expired,
+            "objects_mismatched": counts.mismatched,
             "failed_attempts": counts.failed_attempts,
             "findings": self.findings.open,
             "findings_acknowledged": self.findings.acknowledged,
@@ -103,6 +108,13 @@ impl fmt::Display for Summary {
                 f,
                 "  objects      {:>12}   done before, {} rewritten, {} deferred",
                 counts.repeated, counts.rewritten, counts.deferred
+            )?;
+        }
+        if self.held + counts.expired + counts.mismatched > 0 {
+            writeln!(
+                f,
+                "  digests      {:>12}   objects wait for theirs, {} hauled without, {} refused: other content",
+                self.held, counts.expired, counts.mismatched
             )?;
         }
         if !counts.accounts.is_empty() {

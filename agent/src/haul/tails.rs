@@ -11,7 +11,7 @@ use trailhaul_core::plan::Start;
 use super::attest::Attest;
 use super::engine::{Engine, Means};
 use super::plans;
-use super::seams::{LaneIntake, LedgerInventory};
+use super::seams::LedgerInventory;
 use super::watch::Watch;
 use crate::config::{Config, Trail};
 use crate::store::StoreError;
@@ -102,7 +102,7 @@ async fn open_tail(
     let store = means.places.get(trail.place.bucket()).await?;
     let seams = TailSeams {
         inventory: Arc::new(LedgerInventory(means.ledger.clone())),
-        intake: Arc::new(LaneIntake::new(&engine.queues)),
+        intake: Arc::new(engine.intake()),
         clock: Arc::clone(&means.clock),
         pages: pages.clone(),
     };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::compare::Mismatch;
 use base64::Engine;
 use serde_json::json;
 use trailhaul_core::decode::{Damage, DamageReason, Outcome};
@@ -114,6 +115,28 @@ impl Tally {
             quarantine.extend_from_slice(line.to_string().as_bytes());
             quarantine.push(b'\n');
         }
+    }
+
+    /// Notes that the object is not what its digest says, and writes a line about it.
+    pub fn mismatch(&mut self, mismatch: &Mismatch, quarantine: &mut Vec<u8>) {
+        let entry = &mut self.entry;
+        let (found, expected) = (mismatch.content.sha256.to_string(), mismatch.expected.to_string());
+        let line = json!({
+            "bucket": entry.object.bucket,
+            "key": entry.object.key,
+            "etag": entry.object.etag,
+            "version": entry.object.version,
+            "reason": "digest_mismatch",
+            "expected_sha256": expected,
+            "sha256": found,
+            "records": 1,
+        });
+        quarantine.extend_from_slice(line.to_string().as_bytes());
+        quarantine.push(b'\n');
+        entry.sha256 = Some(found);
+        entry.inflated = mismatch.content.inflated;
+        entry.verdict = Verdict::Mismatch;
+        (entry.records, entry.quarantined) = (1, 1);
     }
 
     /// Writes a line about a record that a sink cannot take.

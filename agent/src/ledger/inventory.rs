@@ -270,18 +270,26 @@ fn name_of(key: &[u8]) -> Result<&str, LedgerError> {
 
 /// What is remembered of an object that was found: its ETag, version and size.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct FoundRow {
+pub(super) struct FoundRow {
     etag: String,
     version: Option<String>,
     size: u64,
+    /// Since when it waits for a digest (Unix seconds), where it has to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) held: Option<i64>,
 }
 
 fn encode_found(object: &ObjectRef) -> Result<Vec<u8>, LedgerError> {
-    let row = FoundRow { etag: object.etag.clone(), version: object.version.clone(), size: object.size };
+    let row = FoundRow {
+        etag: object.etag.clone(),
+        version: object.version.clone(),
+        size: object.size,
+        held: None,
+    };
     serde_json::to_vec(&row).map_err(|_| LedgerError::Row { table: "found" })
 }
 
-fn decode_found(bytes: &[u8]) -> Result<FoundRow, LedgerError> {
+pub(super) fn decode_found(bytes: &[u8]) -> Result<FoundRow, LedgerError> {
     serde_json::from_slice(bytes).map_err(|_| LedgerError::Row { table: "found" })
 }
 

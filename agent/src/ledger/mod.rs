@@ -19,6 +19,7 @@ mod accounts;
 mod digests;
 mod error;
 mod findings;
+mod held;
 mod ids;
 mod inventory;
 mod keys;

@@ -339,7 +339,7 @@ impl World {
             },
             threads: 2,
             decode: DecodeLimits::default(),
-            batch: BatchLimits { inflated: 64 << 20, ids: 100_000, entry: 1 << 20 },
+            batch: BatchLimits { inflated: 64 << 20, ids: 100_000, entry: 1 << 20, log: 64 << 20 },
             queue: QueueRules {
                 batcher: BatcherConfig {
                     max_objects: if options.larger_batches { 7 } else { 2 },
@@ -348,6 +348,7 @@ impl World {
                 },
                 attempts: (!options.patient).then_some(2),
             },
+            hold: None,
             window_seconds: 7 * 86_400,
             scratch: self.folder.path().join("scratch"),
             take_lanes: options.take_lanes,
