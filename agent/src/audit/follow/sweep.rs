@@ -218,13 +218,16 @@ mod tests {
         ChainRow { id, look_at: 0, state: track.to_bytes() }
     }
 
+    /// What it is, who is said to write, their chains, when the object was hauled, and the cause that is told.
+    type Case<'a> = (&'a str, Option<&'a [&'a str]>, Vec<ChainRow>, i64, &'a str);
+
     #[test]
     fn extra_is_said_only_when_every_writer_speaks_for_the_place_and_the_time() {
         let whole: Vec<i64> = (0..8).collect();
         let at_once = T0 + 4 * CADENCE + 600;
         let one = || chain("one", &whole, "");
         let two = || chain("two", &whole, "");
-        let cases: [(&str, Option<&[&str]>, Vec<ChainRow>, i64, &str); 10] = [
+        let cases: [Case<'_>; 10] = [
             ("all is known and covered", Some(&["one"]), vec![one()], at_once, ""),
             ("two trails, both with digests", Some(&["one", "two"]), vec![one(), two()], at_once, ""),
             ("hauled hours later", Some(&["one"]), vec![one()], T0 + 7 * CADENCE, ""),
