@@ -62,13 +62,16 @@ pub struct MemoryNeeds {
     pub accounts: u64,
     /// Of the sinks, those that write Parquet files.
     pub lakes: u64,
+    /// Of the sinks, those that may refuse records.
+    pub refusing: u64,
 }
 
 impl MemoryNeeds {
     /// One lane's working set, in bytes.
     pub fn working_set(&self) -> u64 {
-        // Of a lake, each unfinished file has a part, and those that are ended share one.
-        let outputs = self.sinks + 2 + self.lakes * OPEN as u64;
+        // Each sink's, the index and the quarantine, and lines about what a sink refuses. Of a lake, each unfinished
+        // file has a part, and those that are ended share the sink's.
+        let outputs = self.sinks + 2 + self.refusing + self.lakes * OPEN as u64;
         let lakes = self.lakes * LAKE;
         lakes
             + CHUNK
@@ -110,7 +113,8 @@ mod tests {
 
     #[test]
     fn the_parts_never_exceed_the_whole() {
-        let needs = MemoryNeeds { sinks: 2, part: 5 * MIB, record: 4 * MIB, accounts: 1_000, lakes: 1 };
+        let needs =
+            MemoryNeeds { sinks: 2, part: 5 * MIB, record: 4 * MIB, accounts: 1_000, lakes: 1, refusing: 1 };
         assert!(needs.share(needs.least() - 1, 16).is_none());
         for total in [needs.least(), 64 * MIB, 256 * MIB, 16 << 30] {
             let Some((plan, ledger)) = needs.share(total, 16) else { continue };
@@ -126,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_folder_with_one_sink_fits_64_mib() {
-        let needs = MemoryNeeds { sinks: 1, part: MIB / 4, record: 4 * MIB, accounts: 0, lakes: 0 };
+        let needs = MemoryNeeds { sinks: 1, part: MIB, record: 4 * MIB, accounts: 0, lakes: 0, refusing: 0 };
         assert!(needs.least() <= 64 * MIB, "{}", needs.least());
     }
 }

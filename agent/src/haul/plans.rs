@@ -18,7 +18,7 @@ use super::memory::MemoryNeeds;
 use super::queue::QueueRules;
 use super::run::RunOptions;
 use crate::config::{self, Accounts, Carries, Config, IntegrityMode, Target, Trail};
-use crate::store::{ErrorKind, FolderStore, MIN_PART, ObjectStore, StoreError};
+use crate::store::{ErrorKind, FOLDER_PART, FolderStore, MIN_PART, ObjectStore, StoreError};
 use crate::tail::{self, TrailBucket};
 
 /// Why a configuration cannot be run here.
@@ -158,11 +158,15 @@ pub fn memory_needs(config: &Config) -> MemoryNeeds {
         record: config.limits.record_size,
         accounts: config.enrichment.memory(),
         lakes: config.sinks.iter().filter(|sink| sink.is_parquet()).count() as u64,
+        refusing: config.sinks.iter().filter(|sink| may_refuse(sink)).count() as u64,
     }
 }
 
-/// The part size of folders, in bytes.
-const FOLDER_PART: usize = 256 * 1024;
+/// Whether a sink may refuse records, so that lines about them wait for their part.
+fn may_refuse(sink: &config::Sink) -> bool {
+    let takes_everything = sink.format == config::Format::Raw && sink.filter.is_none();
+    !takes_everything || matches!(sink.target, Target::Kinesis(_))
+}
 
 /// A trail's bucket, as the tail sees it.
 pub(super) fn bucket(config: &Config, trail: &Trail, store: Arc<dyn ObjectStore>) -> TrailBucket {

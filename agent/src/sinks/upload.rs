@@ -1,7 +1,8 @@
 //! An output that is uploaded in parts and completed later, from the journal.
 //!
-//! In: bytes. Out: an [`Output`] with the upload's parts. Bounded: one part in memory. The upload begins with
-//! the first part, so that a batch without records leaves no trace.
+//! In: bytes. Out: an [`Output`] with the upload's parts. Bounded: one part in memory, and not more than its
+//! bytes, however large the pieces are. The upload begins with the first part, so that a batch without records
+//! leaves no trace.
 
 use std::sync::Arc;
 
@@ -49,14 +50,29 @@ impl UploadWriter {
     pub async fn write(&mut self, bytes: &[u8], records: u64) -> Result<(), SinkError> {
         self.records += records;
         self.size += bytes.len() as u64;
-        self.buffer.extend_from_slice(bytes);
-        let part = self.target.store.part_size();
-        while self.buffer.len() >= part {
-            // A frame is smaller than a part, so what stays behind after one part is bounded by a frame.
-            let body = self.buffer.split().freeze();
-            self.put_part(body).await?;
+        let part = self.target.store.part_size().max(1);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = part.saturating_sub(self.buffer.len());
+            let (fits, later) = rest.split_at_checked(room).unwrap_or((rest, &[]));
+            self.make_room(fits.len(), part);
+            self.buffer.extend_from_slice(fits);
+            rest = later;
+            if self.buffer.len() >= part {
+                let body = self.buffer.split().freeze();
+                self.put_part(body).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Room for so many bytes. Small outputs take little; one that will be a part takes a part's room at once,
+    /// because a buffer that doubles as it grows would come to nearly two.
+    fn make_room(&mut self, more: usize, part: usize) {
+        let length = self.buffer.len() + more;
+        if length > self.buffer.capacity() && length > part / 4 {
+            self.buffer.reserve(part.saturating_sub(self.buffer.len()));
+        }
     }
 
     /// Bytes that wait for their part.
@@ -117,5 +133,47 @@ impl UploadWriter {
             target.patience.run(|| target.store.put_part(&target.key, &upload, number, body.clone())).await?;
         self.parts.push(part);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::runtime::RetryPolicy;
+    use crate::store::{GetOptions, MIN_PART, MemoryStore};
+
+    #[tokio::test]
+    async fn pieces_of_any_size_become_parts_of_one_size_in_a_part_s_room() {
+        let store: Arc<dyn ObjectStore> = Arc::new(MemoryStore::new("home"));
+        let mut writer = UploadWriter::new(UploadTarget {
+            store: Arc::clone(&store),
+            key: "key".to_owned(),
+            role: Role::Sink,
+            sink: "lake".to_owned(),
+            content_type: "application/octet-stream",
+            patience: Patience::brief(RetryPolicy::requests(), CancellationToken::new()),
+        });
+        let mut whole = Vec::new();
+        for (number, size) in [1_000_000, 12_000_000, 1, 3_000_000, 0, 700_000].into_iter().enumerate() {
+            let piece = vec![u8::try_from(number).unwrap(); size];
+            writer.write(&piece, 1).await.unwrap();
+            whole.extend(piece);
+            assert!(writer.buffer.capacity() <= MIN_PART, "{} after {size}", writer.buffer.capacity());
+        }
+        let output = writer.prepare().await.unwrap().unwrap();
+        assert_eq!((output.size, output.records), (whole.len() as u64, 6));
+        let Place::Upload { key, upload, parts, .. } = output.place else { panic!("an upload") };
+        let sizes: Vec<u64> = parts.iter().map(|part| part.size).collect();
+        let part = MIN_PART as u64;
+        assert_eq!(sizes, [part, part, part, whole.len() as u64 - 3 * part]);
+        store.complete_upload(&key, &upload, &parts).await.unwrap();
+        let mut object = store.get(&key, GetOptions::default()).await.unwrap();
+        let mut read = Vec::new();
+        while let Some(piece) = object.body.next().await.unwrap() {
+            read.extend_from_slice(&piece);
+        }
+        assert!(read == whole, "the parts do not make up the object");
     }
 }

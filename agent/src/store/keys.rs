@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::{ListPage, ListRequest, ListedObject, MIN_PART, Part};
+use super::{ListPage, ListRequest, ListedObject, Part};
 
 /// Suffix of the file that holds an object's user metadata, beside the object.
 pub(super) const METADATA_SUFFIX: &str = ".metadata.json";
@@ -174,16 +174,16 @@ pub(super) fn clamp(range: Option<Range<u64>>, size: u64) -> Option<Range<u64>> 
 }
 
 /// Why these parts cannot be completed: checked alike everywhere, so that what is made for one store has the
-/// shape that S3 asks for.
-pub(super) fn check_parts(parts: &[Part]) -> Result<(), &'static str> {
+/// shape that S3 asks for. `least` is the store's part size, in bytes.
+pub(super) fn check_parts(parts: &[Part], least: usize) -> Result<(), &'static str> {
     if parts.is_empty() || parts.len() > MAX_PARTS as usize {
         return Err("an upload has 1 to 10000 parts");
     }
     if !parts.iter().map(|part| part.number).eq((1..=MAX_PARTS).take(parts.len())) {
         return Err("the parts are not numbered 1, 2, 3 and so on");
     }
-    if parts.iter().rev().skip(1).any(|part| part.size < MIN_PART as u64) {
-        return Err("a part that is not the last is below 5 MiB");
+    if parts.iter().rev().skip(1).any(|part| part.size < least as u64) {
+        return Err("a part that is not the last is below the store's part size");
     }
     Ok(())
 }

@@ -102,7 +102,8 @@ impl MemoryStore {
     ) -> Result<&'s Upload, StoreError> {
         let found = state.uploads.get(&(key.to_owned(), upload.to_owned()));
         let found = found.ok_or_else(|| self.no_upload(operation, key))?;
-        keys::check_parts(parts).map_err(|why| self.error(ErrorKind::Invalid, operation, key, why))?;
+        keys::check_parts(parts, self.part_size())
+            .map_err(|why| self.error(ErrorKind::Invalid, operation, key, why))?;
         let same = found.parts.len() == parts.len()
             && found.parts.iter().zip(parts).all(|(bytes, part)| sha256(bytes) == part.sha256);
         if !same {

@@ -34,7 +34,7 @@ use bytes::Bytes;
 
 pub use error::{ErrorKind, StoreError};
 pub use faulty::{Faults, FaultyStore, Frozen, Step, Steps, When};
-pub use folder::FolderStore;
+pub use folder::{FolderStore, PART as FOLDER_PART};
 pub use memory::MemoryStore;
 pub use paced::PacedStore;
 pub use patience::Patience;

@@ -34,6 +34,10 @@ use super::{
     StoreError, UploadRef,
 };
 
+/// The least size of a part that is not the last, in bytes. Larger parts would only wait in memory for longer;
+/// smaller ones would fill journal entries, which list them.
+pub const PART: usize = 1 << 20;
+
 /// A folder that is used as a bucket.
 #[derive(Debug)]
 pub struct FolderStore {
@@ -103,6 +107,10 @@ impl FolderStore {
 impl ObjectStore for FolderStore {
     fn url(&self) -> &str {
         self.root.url()
+    }
+
+    fn part_size(&self) -> usize {
+        PART
     }
 
     async fn list(&self, request: &ListRequest) -> Result<ListPage, StoreError> {

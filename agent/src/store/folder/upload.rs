@@ -223,7 +223,7 @@ fn clean(root: &Root, place: &Place) -> io::Result<()> {
 }
 
 fn check_parts(root: &Root, operation: &'static str, key: &str, parts: &[Part]) -> Result<(), StoreError> {
-    keys::check_parts(parts).map_err(|why| root.error(ErrorKind::Invalid, operation, key, why))
+    keys::check_parts(parts, super::PART).map_err(|why| root.error(ErrorKind::Invalid, operation, key, why))
 }
 
 fn check_size(

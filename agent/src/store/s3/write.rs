@@ -11,7 +11,7 @@ use super::call::Operation;
 use super::checksum::{Sha256Sum, part_base64};
 use super::read::{unquoted, url_decode, version};
 use crate::aws::ErrorClass;
-use crate::store::{ErrorKind, ObjectMeta, Part, PutOptions, StoreError, UploadRef, keys};
+use crate::store::{ErrorKind, MIN_PART, ObjectMeta, Part, PutOptions, StoreError, UploadRef, keys};
 
 const PUT: Operation = Operation::new("write object", "s3:PutObject").creating();
 const BEGIN: Operation =
@@ -128,7 +128,7 @@ pub(super) async fn complete(
     parts: &[Part],
 ) -> Result<(), StoreError> {
     no_empty_id(store, COMPLETE, key, upload)?;
-    keys::check_parts(parts).map_err(|why| local(store, COMPLETE, key, ErrorKind::Invalid, why))?;
+    keys::check_parts(parts, MIN_PART).map_err(|why| local(store, COMPLETE, key, ErrorKind::Invalid, why))?;
     let list =
         CompletedMultipartUpload::builder().set_parts(Some(parts.iter().map(completed).collect())).build();
     let outcome = store
