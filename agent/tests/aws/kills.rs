@@ -1,7 +1,7 @@
 //! The agent killed before and after every single request of a small case, started again, and held against the truth.
 
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,7 +14,7 @@ use crate::{ONCE, behind_a_proxy, write};
 
 /// When the agent dies, seen from the emulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum When {
+pub(crate) enum When {
     /// It never hears of the request.
     Before,
     /// It has done what was asked; the agent never hears of that.
@@ -24,12 +24,19 @@ enum When {
 /// The most requests that a small case may have; more would take minutes.
 const MOST: usize = 120;
 
-/// Kills the process of `pid` with the `number`-th request; `hit` says whether it came to that.
-fn script(proxy: &Proxy, number: usize, when: When, pid: &Arc<AtomicU32>, hit: &Arc<Mutex<Option<Request>>>) {
+/// Kills the process of `pid` with the `number`-th of the requests that `counts`; `hit` says whether it came to
+/// that.
+fn script(
+    proxy: &Proxy,
+    counts: impl Fn(&Request) -> bool + Send + 'static,
+    number: usize,
+    when: When,
+    pid: &Arc<AtomicU32>,
+    hit: &Arc<Mutex<Option<Request>>>,
+) {
     let (count, pid, hit) = (AtomicUsize::new(0), Arc::clone(pid), Arc::clone(hit));
-    let started = AtomicBool::new(false);
     proxy.script(move |request| {
-        if count.fetch_add(1, Ordering::SeqCst) + 1 != number || started.swap(true, Ordering::SeqCst) {
+        if !counts(request) || count.fetch_add(1, Ordering::SeqCst) + 1 != number {
             return Action::Forward;
         }
         *hit.lock().unwrap() = Some(request.clone());
@@ -53,25 +60,38 @@ fn script(proxy: &Proxy, number: usize, when: When, pid: &Arc<AtomicU32>, hit: &
     });
 }
 
+/// One run that is killed with the `number`-th of the requests that `counts`: that request, if there was one.
+pub(crate) fn run_and_kill(
+    cloud: &Cloud,
+    proxy: &Proxy,
+    config: &str,
+    counts: impl Fn(&Request) -> bool + Send + 'static,
+    number: usize,
+    when: When,
+) -> Option<Request> {
+    let (pid, hit) = (Arc::new(AtomicU32::new(0)), Arc::default());
+    script(proxy, counts, number, when, &pid, &hit);
+    let mut command = cloud.command(config, &ONCE);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    pid.store(child.id(), Ordering::SeqCst);
+    let ended = child.wait().unwrap();
+    proxy.script(|_| Action::Forward);
+    let hit: Option<Request> = hit.lock().unwrap().clone();
+    assert_eq!(ended.code(), if hit.is_some() { None } else { Some(0) }, "{when:?} {number}: {hit:?}");
+    hit
+}
+
 /// One run that is killed with its `number`-th request, and one after it; whether there was such a request.
 async fn killed_at(cloud: &Cloud, proxy: &Proxy, number: usize, when: When) -> bool {
     let run = format!("run-{number}");
     cloud.make_stream(&run).await;
     let config = format!("{run}.yaml");
     write(cloud, &config, &cloud.config_of(&run, "\n    lanes: 1"));
-    let (pid, hit) = (Arc::new(AtomicU32::new(0)), Arc::default());
-    script(proxy, number, when, &pid, &hit);
-    let mut command = cloud.command(&config, &ONCE);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    pid.store(child.id(), Ordering::SeqCst);
-    let ended = child.wait().unwrap();
-    proxy.script(|_| Action::Forward);
-    let hit: Option<Request> = hit.lock().unwrap().clone();
+    let hit = run_and_kill(cloud, proxy, &config, |_| true, number, when);
     let context = match &hit {
         Some(request) => format!("killed {when:?} request {number}: {request}"),
         None => "not killed".to_owned(),
     };
-    assert_eq!(ended.code(), if hit.is_some() { None } else { Some(0) }, "{context}");
     let again = finish(cloud.command(&config, &ONCE));
     assert_eq!(again.code, Some(0), "{context}: {again:?}");
     cloud.fetch_archive(&run).await;

@@ -1,4 +1,5 @@
-//! The real program over S3, STS and Kinesis of the emulators: the truth, faults, kills, missing roles.
+//! The real program over S3, STS and Kinesis of the emulators: the truth, a lake of Parquet files,
+//! faults, kills, missing roles.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +13,7 @@
 #[path = "../cloud/mod.rs"]
 mod cloud;
 mod kills;
+mod lake;
 mod mending;
 mod running;
 mod storm;
