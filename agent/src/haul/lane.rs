@@ -312,7 +312,8 @@ impl Lane {
         for object in entry.objects.iter().filter(|object| object.verdict == Verdict::Mismatch) {
             let text = "the content is not what its proven digest says: nothing of it was delivered, and its place \
                         is in the quarantine";
-            let evidence = object.sha256.as_deref().unwrap_or_default();
+            // The evidence that the audit gives, so that an acknowledgement of one holds for the other.
+            let evidence = &object.object.etag;
             self.find(FindingKind::LogMismatch, &object.object, text, evidence)?;
         }
         let done: Vec<ObjectRef> = entry.objects.iter().map(|object| object.object.clone()).collect();
