@@ -126,6 +126,18 @@ impl Chain {
         survey
     }
 
+    /// The digest that the next trusted one after this time names as the one before it.
+    pub fn named_after(&self, time: i64) -> Option<&Place> {
+        let next = self.trusted().find(|node| node.link.start >= time)?;
+        next.link.previous.as_ref().map(|previous| &previous.place)
+    }
+
+    /// Whether a digest was seen at this place, of whatever worth.
+    pub fn has_seen(&self, place: &Place) -> bool {
+        let end = DigestKey::parse(&place.key).ok().map(|key| key.end);
+        end.is_some_and(|end| self.nodes.contains_key(&(end, place.key.clone())))
+    }
+
     fn trusts(&self, place: &Place) -> bool {
         let end = DigestKey::parse(&place.key).ok().map(|key| key.end);
         let node = end.and_then(|end| self.nodes.get(&(end, place.key.clone())));

@@ -27,6 +27,8 @@ const MAX_SILENT: usize = 24;
 
 /// Other hours that are named one by one.
 const MAX_HOLES: usize = 500;
+/// The label of a digest that could not be read yet.
+const UNREAD: &str = "unread";
 
 /// How a chain is reviewed. Times and lengths are seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,7 +213,7 @@ impl Track {
         self.note(Fault {
             end,
             key: place.key.clone(),
-            label: "unread".to_owned(),
+            label: UNREAD.to_owned(),
             text: why.chars().take(300).collect(),
             finding: false,
             finding_if_vouched: false,
@@ -270,6 +272,15 @@ impl Track {
     pub fn unread(&self) -> impl Iterator<Item = &Fault> {
         let vouched: Vec<&str> = self.chain.vouched().map(|place| place.key.as_str()).collect();
         self.faults.iter().filter(move |fault| !fault.finding && !vouched.contains(&fault.key.as_str()))
+    }
+
+    /// A digest that a trusted one names as the one before it and that was not examined yet, where nothing is known
+    /// between it and this time: as long as it may be there, the chain may begin with it, and no hour before it is
+    /// missing.
+    pub fn unseen_after(&self, time: i64) -> Option<&Place> {
+        let named = self.chain.named_after(time)?;
+        let is_unread = || self.faults.iter().any(|fault| fault.key == named.key && fault.label == UNREAD);
+        (!self.chain.has_seen(named) || is_unread()).then_some(named)
     }
 
     /// The end of the newest hour that a trusted digest covers.

@@ -63,6 +63,23 @@ fn a_planted_digest_is_named_and_one_that_cannot_be_read_is_not() {
 }
 
 #[test]
+fn hours_before_a_digest_that_was_not_examined_yet_may_be_before_the_chain() {
+    let objects = Signer::new(ChainKind::Normal).hours(4);
+    let long_ago = T0 - 20 * HOUR;
+    let mut track = follow(&objects[2..]);
+    assert_eq!(track.unseen_after(long_ago), Some(&objects[1].place()));
+    assert_eq!(track.unseen_after(T0 + 3 * HOUR), None, "after the newest");
+    track.accept_unread(objects[1].place(), T0 + HOUR, "access denied");
+    assert_eq!(track.unseen_after(long_ago), Some(&objects[1].place()));
+    take(&mut track, &objects[1]);
+    assert_eq!(track.unseen_after(long_ago), Some(&objects[0].place()));
+    take(&mut track, &objects[0]);
+    assert_eq!(track.unseen_after(long_ago), None);
+    let rules = TrackRules { from: Some(long_ago), ..rules(T0 + 4 * HOUR) };
+    assert_eq!(track.review(&chain_id(ChainKind::Normal), &rules).problems, [], "the chain began with it");
+}
+
+#[test]
 fn families_and_coverage_decide_for_what_a_chain_speaks() {
     let mut signer = Signer::new(ChainKind::Normal);
     let mut objects = vec![signer.hour(T0, &[(LOG, b"x")]), signer.hour(T0 + HOUR, &[])];

@@ -1,9 +1,11 @@
 //! Reviews of the chains: what is missing, what proves nothing, and trails that moved.
 //!
 //! In: chains in the ledger whose time has come. Out: findings. An hour is called missing only when the folder of
-//! its day was listed whole after the grace, and asking for the very key gave nothing; what is there after all
-//! goes to the examiner. Bounded: [`PAGE`] chains at a time.
+//! its day was listed whole after the grace, asking for the very key gave nothing, and no digest that a later one
+//! names is still to be examined, with which the chain may begin; what is there after all goes to the examiner.
+//! Bounded: [`PAGE`] chains at a time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use trailhaul_core::model::{LogKey, ObjectRef, StreamKey};
@@ -76,8 +78,14 @@ async fn review_one(shared: &Arc<Shared>, intake: &DigestIntake, row: ChainRow) 
         keep: shared.rules.keep,
     };
     let Review { problems, mut look_at, .. } = track.review(&row.id, &rules);
+    let mut asked = BTreeMap::new();
     for problem in problems {
-        if standing(shared, intake, &ground, &row.id, &problem).await? == Standing::NotYet {
+        let of = (&row.id, &track, &problem);
+        let mut now = has_begun(shared, intake, &ground, of, &mut asked).await?;
+        if now == Standing::Certain {
+            now = standing(shared, intake, &ground, &row.id, &problem).await?;
+        }
+        if now == Standing::NotYet {
             look_at = look_at.min(rules.now + 30);
             continue;
         }
@@ -124,7 +132,42 @@ async fn standing(
     if problem.kind == ProblemKind::Stopped {
         return Ok(Standing::Certain);
     }
-    let object = ground.object(&problem.place.key);
+    is_gone(shared, intake, ground, id, &problem.place.key).await
+}
+
+/// Whether it is known that the chain had begun before a missing hour: a digest that is named and was not examined
+/// yet may be its first. What was asked for is kept in `asked`, which the problems of one chain bound.
+async fn has_begun(
+    shared: &Arc<Shared>,
+    intake: &DigestIntake,
+    ground: &Ground,
+    (id, track, problem): (&ChainId, &Track, &Problem),
+    asked: &mut BTreeMap<String, Standing>,
+) -> Result<Standing, LedgerError> {
+    let named = match problem.kind {
+        ProblemKind::Missing => track.unseen_after(problem.to),
+        _ => None,
+    };
+    let Some(named) = named.filter(|named| named.key != problem.place.key) else {
+        return Ok(Standing::Certain);
+    };
+    if let Some(standing) = asked.get(&named.key) {
+        return Ok(*standing);
+    }
+    let standing = is_gone(shared, intake, ground, id, &named.key).await?;
+    asked.insert(named.key.clone(), standing);
+    Ok(standing)
+}
+
+/// Asks for a digest that should be there; one that is there is taken up.
+async fn is_gone(
+    shared: &Arc<Shared>,
+    intake: &DigestIntake,
+    ground: &Ground,
+    id: &ChainId,
+    key: &str,
+) -> Result<Standing, LedgerError> {
+    let object = ground.object(key);
     let (ledger, asked) = (shared.means.ledger.clone(), object.clone());
     if blocking(move || ledger.is_found(&asked)).await? {
         return Ok(Standing::NotYet);
