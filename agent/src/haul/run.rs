@@ -61,6 +61,8 @@ pub enum RunError {
 
 /// How often expired rows are dropped and forgotten objects are offered again.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// How often it is looked at what tails have seen and whether a lane is in doubt.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Runs until everything that is there is hauled (`once`), or until `shutdown` stops it.
 pub async fn run(
@@ -178,15 +180,19 @@ async fn for_ever(
     let attest = attest.map(|attest| attest.start(means));
     let intake = engine.intake();
     let stopping = means.tasks.shutdown().stopping().clone();
-    let mut first = true;
+    let mut kept = None;
     loop {
-        if let Err(error) = housekeep(&intake, means, config, first).await {
-            means.tasks.shutdown().fail("housekeeping", error.into());
+        if kept.is_none_or(|at: Instant| at.elapsed() >= HOUSEKEEPING) {
+            let first = kept.is_none();
+            if let Err(error) = housekeep(&intake, means, config, first).await {
+                means.tasks.shutdown().fail("housekeeping", error.into());
+            }
+            if !first {
+                let again = tails.reopen(config, means, engine, attest.as_ref()).await;
+                watches.extend(start_tails(again, means));
+            }
+            kept = Some(Instant::now());
         }
-        if !first {
-            watches.extend(start_tails(tails.reopen(config, means, engine, attest.as_ref()).await, means));
-        }
-        first = false;
         watches.iter_mut().for_each(|watch| watch.report(means));
         if engine.ends.doubt() {
             tracing::error!("a lane is in doubt: stop when the others have drained");
@@ -194,7 +200,7 @@ async fn for_ever(
         }
         tokio::select! {
             () = stopping.cancelled() => break,
-            () = tokio::time::sleep(HOUSEKEEPING) => {}
+            () = tokio::time::sleep(LOOK) => {}
         }
     }
     engine.queues.iter().for_each(|queue| queue.close());

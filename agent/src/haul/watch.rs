@@ -29,10 +29,12 @@ impl Watch {
     pub(super) fn report(&mut self, means: &Means) {
         let walk = self.health.walk();
         for foreign in &walk.foreign {
-            let (whose, prefix) = match foreign {
-                ForeignFolder::Account { account, prefix } => (format!("account {account}"), prefix),
+            let (whose, account, prefix) = match foreign {
+                ForeignFolder::Account { account, prefix } => {
+                    (format!("account {account}"), Some(*account), prefix)
+                }
                 ForeignFolder::Organization { organization, prefix } => {
-                    (format!("organization {organization}"), prefix)
+                    (format!("organization {organization}"), None, prefix)
                 }
             };
             if !self.told.insert(prefix.clone()) {
@@ -44,7 +46,10 @@ impl Watch {
                  in the configuration (organization.accounts, or the trail's `carries`)"
             );
             let subject = format!("{trail}/{prefix}");
-            let finding = NewFinding::new(FindingKind::ForeignAccount.name(), &subject, &text);
+            let mut finding = NewFinding::new(FindingKind::ForeignAccount.name(), &subject, &text);
+            if let Some(account) = account {
+                finding = finding.account(account);
+            }
             let noted = means.ledger.find(&finding, means.clock.now());
             if let Err(error) = noted {
                 tracing::error!(%error, "cannot note a finding");
