@@ -112,9 +112,9 @@ impl Drop for Running {
     }
 }
 
-/// Asks again until it holds, for at most a minute.
+/// Asks again until it holds, for at most three minutes.
 fn until(folder: &Path, arguments: &[&str], holds: impl Fn(i32, &Value) -> bool) -> Value {
-    for _ in 0..300 {
+    for _ in 0..900 {
         let (code, value) = said(folder, arguments);
         if holds(code, &value) {
             return value;
