@@ -21,6 +21,9 @@ const SHOWN: usize = 100;
 /// So many waiting objects are counted one by one.
 const COUNTED: usize = 10_000;
 
+/// So many objects are looked at to count verdicts: a second or two.
+const JUDGED: u64 = 2_000_000;
+
 /// Who answers.
 #[derive(Debug, Clone)]
 pub struct Desk {
@@ -56,6 +59,7 @@ impl Desk {
     fn status(&self) -> Result<Answer, LedgerError> {
         let ledger = &self.ledger;
         let (waiting, more) = ledger.found(None, COUNTED)?;
+        let (verdicts, verdicts_more) = ledger.verdict_counts(JUDGED)?;
         let lanes = ledger.lanes()?.into_iter();
         let lanes = lanes.map(|(lane, state)| LaneLine { lane, entries: state.number, epoch: state.epoch });
         Ok(Answer::Status(Box::new(Status {
@@ -63,11 +67,11 @@ impl Desk {
             archive: ledger.archive()?,
             running: self.running,
             accounts: ledger.accounts()?,
-            verdicts: ledger
-                .verdict_counts()?
+            verdicts: verdicts
                 .into_iter()
                 .map(|((account, verdict), count)| (account, verdict, count))
                 .collect(),
+            verdicts_more,
             lanes: lanes.collect(),
             waiting: waiting.len() as u64,
             waiting_more: more.is_some(),

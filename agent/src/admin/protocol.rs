@@ -100,6 +100,8 @@ pub struct Status {
     pub accounts: Vec<(AccountId, AccountTotals)>,
     /// How many objects of each account have which verdict.
     pub verdicts: Vec<(AccountId, Verdict, u64)>,
+    /// Whether there are more objects than were counted.
+    pub verdicts_more: bool,
     /// The lanes in use.
     pub lanes: Vec<LaneLine>,
     /// Objects found and not hauled yet, as far as they were counted.

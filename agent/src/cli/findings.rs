@@ -197,13 +197,7 @@ pub(super) fn lines(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
         let account = finding.account.map_or_else(|| "-".to_owned(), |account| account.to_string());
-        let row = vec![
-            finding.id(),
-            finding.kind.clone(),
-            account,
-            format!("seen {} times, last {}", finding.count, finding.last),
-            finding.subject.clone(),
-        ];
+        let row = vec![finding.id(), finding.kind.clone(), account, seen(finding), finding.subject.clone()];
         text.push_str(&table(&[row]));
         text.push_str(&format!("    {}\n", finding.text));
         if let Some(ack) = &finding.ack {
@@ -211,6 +205,12 @@ pub(super) fn lines(findings: &[Finding]) -> String {
         }
     }
     text
+}
+
+/// How often, and when last, to the second.
+fn seen(finding: &Finding) -> String {
+    let times = if finding.count == 1 { "once".to_owned() } else { format!("{} times", finding.count) };
+    format!("seen {times}, last {}", finding.last.strftime("%Y-%m-%dT%H:%M:%SZ"))
 }
 
 fn whole(finding: &Finding) -> String {

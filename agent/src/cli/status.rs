@@ -57,6 +57,7 @@ fn overview(status: &Status, output: &mut Output) -> ExitCode {
             "accounts": accounts.collect::<serde_json::Map<_, _>>(),
             "lanes": status.lanes,
             "verdicts": verdicts(status).iter().map(|(id, counts)| (id.to_string(), json!(counts))).collect::<serde_json::Map<_, _>>(),
+            "verdicts_more": status.verdicts_more,
             "waiting_objects": status.waiting,
             "waiting_more": status.waiting_more,
             "findings": status.findings.iter().map(to_json).collect::<Vec<_>>(),
@@ -138,6 +139,9 @@ fn text(status: &Status) -> String {
     let entries: u64 = status.lanes.iter().map(|lane| lane.entries).sum();
     let mut text = table(&rows);
     text.push_str(&verdict_table(&verdicts(status)));
+    if status.verdicts_more {
+        text.push_str("there are more objects than were counted\n");
+    }
     text.push_str(&format!("\n{} lanes in use, {entries} journal entries\n", status.lanes.len()));
     text.push_str(if status.running { "the agent runs\n" } else { "no agent runs\n" });
     if status.waiting > 0 {

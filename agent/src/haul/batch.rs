@@ -15,7 +15,7 @@ use trailhaul_core::model::{
 };
 
 use super::compare::{self, Expectation, Expectations, Mismatch};
-use super::fetch::{Fetched, Fetcher, Waiting};
+use super::fetch::{self, Fetched, Fetcher, Waiting};
 use super::findings::FindingSink;
 use super::index_file;
 use super::mill::{Mill, MillError, Piece, SinkFrame, Step};
@@ -200,7 +200,13 @@ impl Bench {
                 let mut bytes = first.to_vec();
                 loop {
                     match rest.next().await {
-                        Ok(Some(piece)) => bytes.extend_from_slice(&piece),
+                        Ok(Some(piece)) if (bytes.len() + piece.len()) as u64 <= object.size => {
+                            bytes.extend_from_slice(&piece);
+                        }
+                        Ok(Some(_)) => {
+                            let error = fetch::longer(&object);
+                            return Ok(Some((Fetched::Failed(object, error), Verdict::Pending)));
+                        }
                         Ok(None) => break (object, Bytes::from(bytes)),
                         Err(error) => {
                             return Ok(Some((Fetched::Failed(object, error), Verdict::Pending)));

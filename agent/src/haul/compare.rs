@@ -13,6 +13,7 @@ use trailhaul_core::model::ObjectRef;
 use trailhaul_core::verify::{Class, LogContent, LogHasher, LogOutcome, Sha256};
 
 use super::fetch::Fetcher;
+use crate::runtime::{CpuError, CpuPool};
 use crate::store::{MAX_PIECE, ReadError};
 
 /// What a digest expects of an object.
@@ -55,16 +56,95 @@ pub(super) fn content_of(bytes: &[u8], cap: u64) -> LogContent {
     hasher.finish()
 }
 
-/// Reads an object for its hash alone.
+/// Why an object has no hash.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unhashed {
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The CPU pool is gone.
+    #[error(transparent)]
+    Cpu(#[from] CpuError),
+}
+
+/// Reads an object for its hash alone, at most `cap` of it inflated. Inflates on the CPU pool, like all that a
+/// stranger's bytes can make long.
 pub(super) async fn read_content(
     fetcher: &Fetcher,
+    cpu: &CpuPool,
     object: &ObjectRef,
     cap: u64,
-) -> Result<LogContent, ReadError> {
+) -> Result<LogContent, Unhashed> {
     let mut reader = fetcher.open(object).await?;
     let mut hasher = LogHasher::new(cap);
-    while let Some(piece) = reader.next().await? {
-        hasher.push(&piece);
+    while !hasher.is_over()
+        && let Some(piece) = reader.next().await?
+    {
+        hasher = cpu
+            .run(move || {
+                hasher.push(&piece);
+                hasher
+            })
+            .await?;
     }
     Ok(hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::haul::{Places, StoreOpener};
+    use crate::runtime::RetryPolicy;
+    use crate::store::{MemoryStore, ObjectStore, PutOptions, StoreError};
+
+    struct Only(Arc<MemoryStore>);
+
+    #[async_trait::async_trait]
+    impl StoreOpener for Only {
+        async fn open(&self, _: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
+            Ok(Arc::clone(&self.0) as Arc<dyn ObjectStore>)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_object_is_compared_by_its_hash_alone() {
+        let digests = (0..40_000_u32).map(|n| Sha256::of(&n.to_be_bytes()).0);
+        let text: Vec<u8> = digests.flatten().collect();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&text).unwrap();
+        let stored = gzip.finish().unwrap();
+        let store = Arc::new(MemoryStore::new("bucket"));
+        let meta = store.put("key", stored.into(), &PutOptions::default()).await.unwrap();
+        let object = ObjectRef {
+            bucket: "memory://bucket".into(),
+            key: "key".into(),
+            etag: meta.etag,
+            version: None,
+            size: meta.size,
+        };
+        assert!(!is_small(&object), "{} bytes", object.size);
+        let ms = Duration::from_millis;
+        let fetcher = Fetcher {
+            places: Arc::new(Places::new(Box::new(Only(store)))),
+            policy: RetryPolicy::new(ms(1), ms(2), 2.0, 2, Duration::from_secs(60)).unwrap(),
+            gives_way: false,
+            stop: CancellationToken::new(),
+        };
+        let cpu = CpuPool::new(1, 2).unwrap();
+        let content = read_content(&fetcher, &cpu, &object, u64::MAX).await.unwrap();
+        assert_eq!(content.inflated, text.len() as u64);
+        assert!(matches(&content, Sha256::of(&text)) && !matches(&content, Sha256::of(b"another")));
+        // Beyond the cap nothing is vouched for.
+        let capped = read_content(&fetcher, &cpu, &object, 1_000).await.unwrap();
+        assert!(!matches(&capped, Sha256::of(&text)));
+        let gone = ObjectRef { key: "gone".into(), ..object };
+        assert!(matches!(read_content(&fetcher, &cpu, &gone, u64::MAX).await, Err(Unhashed::Read(_))));
+        cpu.stop().await;
+    }
 }

@@ -115,11 +115,13 @@ impl Fetcher {
         // All bytes are here: the reader still checks that the object did not change meanwhile.
         match reader.next().await? {
             None => Ok((first, None)),
-            Some(more) => {
-                let message = format!("{} bytes more than its size of {}", more.len(), object.size);
-                let error = StoreError::new(ErrorKind::Changed, "read object", object.to_string(), message);
-                Err(ReadError::Changed(error))
-            }
+            Some(_) => Err(longer(object)),
         }
     }
+}
+
+/// An object has more bytes than its size says: it is not the one that was listed.
+pub(super) fn longer(object: &ObjectRef) -> ReadError {
+    let message = format!("more bytes than its size of {}", object.size);
+    ReadError::Changed(StoreError::new(ErrorKind::Changed, "read object", object.to_string(), message))
 }

@@ -1,21 +1,22 @@
 //! A lane: its batches, one after the other, from the queue to the commit.
 //!
-//! In: plans from the lane's queue, and notes from its outbox. Out: committed batches, entries of notes. Invariant: one batch of a lane at a time; a batch
-//! number is used once in an epoch, whatever became of the attempt. Failure: what can be tried again goes back
-//! to the queue; what cannot ends the lane with a [`LaneEnd`] that says what the process does.
+//! In: plans from the lane's queue, and notes from its outbox. Out: committed batches, entries of notes. Invariant:
+//! one batch of a lane at a time; a batch number is used once in an epoch, whatever became of the attempt. Failure:
+//! what can be tried again goes back to the queue; what cannot ends the lane with a [`LaneEnd`] that says what the
+//! process does.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use trailhaul_core::decode::{Chunk, DecodeLimits, ObjectDecoder};
+use trailhaul_core::decode::DecodeLimits;
 use trailhaul_core::dedup::{BoxError, DedupError};
 use trailhaul_core::model::{BatchEntry, BatchId, EntryBody, EntryError, LogKey, ObjectRef, Verdict};
-use trailhaul_core::verify::Sha256;
+use trailhaul_core::verify::{LogContent, Sha256};
 
 use super::batch::{AttemptError, Bench, Prepared};
 use super::commit::{CommitError, LaneWriter};
-use super::compare::{self, Expectation, Expectations, Mismatch};
+use super::compare::{self, Expectation, Expectations, Mismatch, Unhashed};
 use super::counters::Counters;
 use super::findings;
 use super::mill::{Mill, MillError};
@@ -231,10 +232,9 @@ impl Lane {
                     self.queue.done(std::slice::from_ref(&object));
                     self.counters.repeated_objects(1);
                 }
-                Some(row) => match self.hash(&object).await {
-                    Ok((sha256, inflated)) if sha256.is_some() && sha256 == row.sha256 => {
-                        let sha256 = sha256.map(hex::encode).unwrap_or_default();
-                        rewritten.push((object, sha256, inflated));
+                Some(row) => match self.content(&object).await? {
+                    Ok(content) if row.sha256 == Some(content.sha256.0) => {
+                        rewritten.push((object, content.sha256.to_string(), content.inflated));
                     }
                     Ok(_) => {
                         self.find_changed(&object)?;
@@ -262,7 +262,7 @@ impl Lane {
                 fresh.push(object);
                 continue;
             }
-            match compare::read_content(&self.bench.fetcher, &object, self.decode.inflated_bytes).await {
+            match self.content(&object).await? {
                 Ok(content) if compare::matches(&content, expected) => {
                     expectations.insert(object.clone(), Expectation::Met);
                     fresh.push(object);
@@ -274,24 +274,13 @@ impl Lane {
         Ok((expectations, mismatches))
     }
 
-    /// The hash and size of an object's inflated bytes, from a reading of its own.
-    async fn hash(&self, object: &ObjectRef) -> Result<(Option<[u8; 32]>, u64), ReadError> {
-        let mut reader = self.bench.fetcher.open(object).await?;
-        let mut decoder = ObjectDecoder::new(0, &self.decode);
-        let mut chunk = Chunk::new();
-        while let Some(piece) = reader.next().await? {
-            let mut rest = piece.as_ref();
-            while !rest.is_empty() {
-                let progress = decoder.push(rest, &mut chunk);
-                rest = rest.get(progress.consumed..).unwrap_or_default();
-                chunk.clear();
-            }
-        }
-        loop {
-            if let Some(outcome) = decoder.finish(&mut chunk) {
-                return Ok((outcome.inflated_sha256, outcome.inflated_size));
-            }
-            chunk.clear();
+    /// What an object holds, from a reading of its own.
+    async fn content(&self, object: &ObjectRef) -> Result<Result<LogContent, ReadError>, LaneEnd> {
+        let cap = self.decode.inflated_bytes;
+        match compare::read_content(&self.bench.fetcher, &self.bench.cpu, object, cap).await {
+            Ok(content) => Ok(Ok(content)),
+            Err(Unhashed::Read(error)) => Ok(Err(error)),
+            Err(Unhashed::Cpu(error)) => Err(self.doubt(&error.to_string())),
         }
     }
 

@@ -69,6 +69,9 @@ pub type PendingRows = Vec<(ObjectRef, InventoryRow)>;
 /// Where a page of rows ended; the next begins after it.
 pub type RowMark = Vec<u8>;
 
+/// How many objects of an account have a verdict.
+pub type VerdictCounts = BTreeMap<(AccountId, Verdict), u64>;
+
 impl Ledger {
     /// What a proven digest says of the object under this key; `None` while no digest names it.
     pub fn expected(&self, object: &ObjectRef) -> Result<Option<Expected>, LedgerError> {
@@ -182,8 +185,9 @@ impl Ledger {
         Ok(table.get(row_key(number, day, &name).as_slice())?.is_some())
     }
 
-    /// How many objects that are done have each verdict, by account; digests are not counted. Reads every row.
-    pub fn verdict_counts(&self) -> Result<BTreeMap<(AccountId, Verdict), u64>, LedgerError> {
+    /// How many objects that are done have each verdict, by account; digests are not counted. Looks at `limit` rows
+    /// at most, and says whether there are more.
+    pub fn verdict_counts(&self, limit: u64) -> Result<(VerdictCounts, bool), LedgerError> {
         let read = self.db.begin_read()?;
         let mut accounts = BTreeMap::new();
         for (number, name) in stream_names(&read)? {
@@ -195,14 +199,18 @@ impl Ledger {
                 accounts.insert(number, key.account);
             }
         }
-        let mut counts = BTreeMap::new();
+        let (mut counts, mut seen) = (BTreeMap::new(), 0);
         for row in read.open_table(super::tables::INVENTORY)?.iter()? {
+            if seen == limit {
+                return Ok((counts, true));
+            }
+            seen += 1;
             let (key, value) = row?;
             let number = u32::from_be_bytes(take(&mut key.value(), "inventory")?);
             let Some(account) = accounts.get(&number) else { continue };
             *counts.entry((*account, super::inventory::decode(value.value())?.verdict)).or_default() += 1;
         }
-        Ok(counts)
+        Ok((counts, false))
     }
 
     /// Chains in order, at most `limit`, after the one that the last call returned; `None` at the end.

@@ -35,7 +35,7 @@ mod transaction;
 mod tests;
 
 pub use accounts::AccountTotals;
-pub use digests::{Awaited, BatchRow, ChainRow, DigestWriter, Expected, PendingRows, RowMark};
+pub use digests::{Awaited, BatchRow, ChainRow, DigestWriter, Expected, PendingRows, RowMark, VerdictCounts};
 pub use error::LedgerError;
 pub use findings::{Ack, Filter, Finding, FindingCounts, Found, NewFinding};
 pub use ids::LaneIds;
