@@ -118,6 +118,9 @@ async fn open_tail(
     Ok(NamedTail { trail: trail.name.clone(), watch, tail, digests })
 }
 
+/// Days that are over bring objects more seldom: they are listed this many times less often than today's folder.
+const PAST: u32 = 4;
+
 /// How a trail's bucket is tailed for its logs.
 pub(super) fn tail_config(config: &Config, trail: &Trail, start: Start) -> TailConfig {
     let seconds = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
@@ -125,6 +128,7 @@ pub(super) fn tail_config(config: &Config, trail: &Trail, start: Start) -> TailC
     tail.families = trail.families.iter().copied().filter(|family| family.holds_records()).collect();
     tail.rules.shortest = seconds(config.tail.interval);
     tail.rules.longest = seconds(config.tail.max_interval);
+    tail.rules.longest_past = tail.rules.longest.saturating_mul(PAST);
     let days = config.tail.look_back.as_secs().div_ceil(86_400);
     tail.rules.look_back = u16::try_from(days).unwrap_or(u16::MAX);
     tail

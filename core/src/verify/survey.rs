@@ -126,18 +126,6 @@ impl Chain {
         survey
     }
 
-    /// The digest that the next trusted one after this time names as the one before it.
-    pub fn named_after(&self, time: i64) -> Option<&Place> {
-        let next = self.trusted().find(|node| node.link.start >= time)?;
-        next.link.previous.as_ref().map(|previous| &previous.place)
-    }
-
-    /// Whether a digest was seen at this place, of whatever worth.
-    pub fn has_seen(&self, place: &Place) -> bool {
-        let end = DigestKey::parse(&place.key).ok().map(|key| key.end);
-        end.is_some_and(|end| self.nodes.contains_key(&(end, place.key.clone())))
-    }
-
     fn trusts(&self, place: &Place) -> bool {
         let end = DigestKey::parse(&place.key).ok().map(|key| key.end);
         let node = end.and_then(|end| self.nodes.get(&(end, place.key.clone())));
@@ -213,7 +201,16 @@ impl Surveyor<'_> {
                 self.survey.unlinked.push(link.place.clone());
                 self.missing(from, to, link.start, None);
             }
-            Some(previous) => self.missing(from, to, link.start, Some(&previous.place)),
+            Some(previous) => {
+                let named = DigestKey::parse(&previous.place.key).map_or(link.start, |key| key.end);
+                if named <= from || named + TOLERANCE >= link.start {
+                    self.missing(from, to, link.start, Some(&previous.place));
+                } else {
+                    // The digest that is named ended earlier: CloudTrail itself left out the time after it.
+                    self.missing(from, named.min(to), named, Some(&previous.place));
+                    self.stopped(named, to, link);
+                }
+            }
         }
     }
 

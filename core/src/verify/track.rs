@@ -33,7 +33,7 @@ const UNREAD: &str = "unread";
 /// How a chain is reviewed. Times and lengths are seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrackRules {
-    /// The first moment that counts; `None`: the chain's first digest.
+    /// The first moment that counts; `None`: all that is known.
     pub from: Option<i64>,
     /// The present.
     pub now: i64,
@@ -274,15 +274,6 @@ impl Track {
         self.faults.iter().filter(move |fault| !fault.finding && !vouched.contains(&fault.key.as_str()))
     }
 
-    /// A digest that a trusted one names as the one before it and that was not examined yet, where nothing is known
-    /// between it and this time: as long as it may be there, the chain may begin with it, and no hour before it is
-    /// missing.
-    pub fn unseen_after(&self, time: i64) -> Option<&Place> {
-        let named = self.chain.named_after(time)?;
-        let is_unread = || self.faults.iter().any(|fault| fault.key == named.key && fault.label == UNREAD);
-        (!self.chain.has_seen(named) || is_unread()).then_some(named)
-    }
-
     /// The end of the newest hour that a trusted digest covers.
     pub fn newest(&self) -> Option<i64> {
         self.chain.newest()
@@ -290,11 +281,11 @@ impl Track {
 
     /// What the chain comes to.
     pub fn review(&self, id: &ChainId, rules: &TrackRules) -> Review {
-        let scope = self.scope(rules);
+        let scope = self.scope(id, rules);
         let mut review = Review { newest: self.chain.newest(), ..Review::default() };
         let survey = self.chain.survey(id, &scope);
         let problems = &mut review.problems;
-        self.say_faults(&scope, problems);
+        self.say_faults(rules, problems);
         let within = |place: &&Place| end_of(place).is_some_and(|end| end > scope.from);
         let mut say = |kind, place: &Place, text: &str| {
             let end = end_of(place).unwrap_or_default();
@@ -332,18 +323,37 @@ impl Track {
         review
     }
 
-    fn scope(&self, rules: &TrackRules) -> Scope {
-        let oldest = self.chain.oldest().map_or(rules.now, |link| link.start);
-        let from = rules.from.unwrap_or(oldest).max(self.floor);
+    fn scope(&self, id: &ChainId, rules: &TrackRules) -> Scope {
+        let first = match id.kind {
+            ChainKind::Normal => self.beginning().unwrap_or(rules.now),
+            // It has no cadence: only what is named can be missing, and in no order of time.
+            ChainKind::Backfill => i64::MIN,
+        };
+        let from = first.max(self.counts_from(rules));
         let newest = self.chain.newest();
         let silent = newest.filter(|newest| newest.saturating_add(rules.keep) < rules.now);
         let stopped_at = self.moved.as_ref().map(|(at, _)| *at).or(silent);
         Scope { from, until: rules.now, now: rules.now, grace: rules.grace, stopped_at }
     }
 
-    fn say_faults(&self, scope: &Scope, problems: &mut Vec<Problem>) {
+    /// Nothing before this counts.
+    fn counts_from(&self, rules: &TrackRules) -> i64 {
+        rules.from.unwrap_or(i64::MIN).max(self.floor)
+    }
+
+    /// Where the chain is known to have begun: with the digest that its oldest trusted one names, or else with that
+    /// one. Nothing tells whether there ever were digests of earlier hours, so none of them is missing.
+    fn beginning(&self) -> Option<i64> {
+        let oldest = self.chain.oldest()?;
+        let named = oldest.previous.as_ref().filter(|previous| !previous.lies_elsewhere(oldest));
+        let named = named.and_then(|previous| end_of(&previous.place)).map(|end| end - CADENCE);
+        Some(named.map_or(oldest.start, |named| named.min(oldest.start)))
+    }
+
+    fn say_faults(&self, rules: &TrackRules, problems: &mut Vec<Problem>) {
+        let from = self.counts_from(rules);
         let vouched: Vec<&Place> = self.chain.vouched().collect();
-        for fault in self.faults.iter().filter(|fault| fault.end > scope.from) {
+        for fault in self.faults.iter().filter(|fault| fault.end > from) {
             let voucher = vouched.iter().find(|place| place.key == fault.key);
             let finding = if voucher.is_some() { fault.finding_if_vouched } else { fault.finding };
             if finding {

@@ -63,20 +63,45 @@ fn a_planted_digest_is_named_and_one_that_cannot_be_read_is_not() {
 }
 
 #[test]
-fn hours_before_a_digest_that_was_not_examined_yet_may_be_before_the_chain() {
+fn no_hour_is_missing_that_may_lie_before_the_chain() {
     let objects = Signer::new(ChainKind::Normal).hours(4);
-    let long_ago = T0 - 20 * HOUR;
+    let rules = TrackRules { from: Some(T0 - 20 * HOUR), ..rules(T0 + 4 * HOUR) };
+    let problems = |track: &Track| track.review(&chain_id(ChainKind::Normal), &rules).problems;
+    let told = |track: &Track| -> Vec<_> {
+        problems(track).iter().map(|p| (p.kind, (p.to - T0) / HOUR, p.place.key.clone())).collect()
+    };
+    let key = |hour: usize| objects[hour].key.clone();
+
     let mut track = follow(&objects[2..]);
-    assert_eq!(track.unseen_after(long_ago), Some(&objects[1].place()));
-    assert_eq!(track.unseen_after(T0 + 3 * HOUR), None, "after the newest");
-    track.accept_unread(objects[1].place(), T0 + HOUR, "access denied");
-    assert_eq!(track.unseen_after(long_ago), Some(&objects[1].place()));
+    assert_eq!(told(&track), [(ProblemKind::Missing, 1, key(1))], "the one that is named");
+    // Nothing of it can be used, so nothing is known of those before it.
+    let mut junk = objects[1].clone();
+    junk.bytes.push(7);
+    take(&mut track, &junk);
+    assert_eq!(told(&track), [(ProblemKind::Unproven, 1, key(1))]);
+    // Nor of what a stranger plants before it.
+    let mut planted = objects[0].clone();
+    planted.bytes.push(7);
+    take(&mut track, &planted);
+    assert_eq!(told(&track), [(ProblemKind::Unproven, 0, key(0)), (ProblemKind::Unproven, 1, key(1))]);
     take(&mut track, &objects[1]);
-    assert_eq!(track.unseen_after(long_ago), Some(&objects[0].place()));
     take(&mut track, &objects[0]);
-    assert_eq!(track.unseen_after(long_ago), None);
-    let rules = TrackRules { from: Some(long_ago), ..rules(T0 + 4 * HOUR) };
-    assert_eq!(track.review(&chain_id(ChainKind::Normal), &rules).problems, [], "the chain began with it");
+    assert_eq!(told(&track), [], "the chain began with it");
+}
+
+#[test]
+fn hours_that_the_links_leave_out_are_not_missing() {
+    let mut signer = Signer::new(ChainKind::Normal);
+    let mut objects = signer.hours(3);
+    // The trail was stopped for five hours, and its first digest after them names the last one before.
+    objects.push(signer.hour(T0 + 8 * HOUR, &[]));
+    let hours = |objects: &[Object]| kinds(&follow(objects), T0 + 9 * HOUR);
+    assert_eq!(hours(&objects), [(ProblemKind::Stopped, 7)]);
+    let without_last = [&objects[..2], &objects[3..]].concat();
+    assert_eq!(hours(&without_last), [(ProblemKind::Missing, 2), (ProblemKind::Stopped, 7)]);
+    let without_two = [&objects[..1], &objects[3..]].concat();
+    let missing = [(ProblemKind::Missing, 1), (ProblemKind::Missing, 2), (ProblemKind::Stopped, 7)];
+    assert_eq!(hours(&without_two), missing);
 }
 
 #[test]

@@ -1,11 +1,9 @@
 //! Reviews of the chains: what is missing, what proves nothing, and trails that moved.
 //!
 //! In: chains in the ledger whose time has come. Out: findings. An hour is called missing only when the folder of
-//! its day was listed whole after the grace, asking for the very key gave nothing, and no digest that a later one
-//! names is still to be examined, with which the chain may begin; what is there after all goes to the examiner.
-//! Bounded: [`PAGE`] chains at a time.
+//! its day was listed whole after the grace, asking for the very key gave nothing, and no digest of the chain came
+//! while it was asked; what is there after all goes to the examiner. Bounded: [`PAGE`] chains at a time.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use trailhaul_core::model::{LogKey, ObjectRef, StreamKey};
@@ -78,17 +76,21 @@ async fn review_one(shared: &Arc<Shared>, intake: &DigestIntake, row: ChainRow) 
         keep: shared.rules.keep,
     };
     let Review { problems, mut look_at, .. } = track.review(&row.id, &rules);
-    let mut asked = BTreeMap::new();
+    let mut certain = Vec::new();
     for problem in problems {
-        let of = (&row.id, &track, &problem);
-        let mut now = has_begun(shared, intake, &ground, of, &mut asked).await?;
-        if now == Standing::Certain {
-            now = standing(shared, intake, &ground, &row.id, &problem).await?;
+        match standing(shared, intake, &ground, &row.id, &problem).await? {
+            Standing::Certain => certain.push(problem),
+            Standing::NotYet => look_at = look_at.min(rules.now + 30),
         }
-        if now == Standing::NotYet {
-            look_at = look_at.min(rules.now + 30);
-            continue;
-        }
+    }
+    // Whatever had been found when it was asked whether the intake is idle is in the chain's state by now: had it
+    // been anything of this chain, the state would be another, and the problems with it.
+    let (ledger, id) = (shared.means.ledger.clone(), row.id.clone());
+    let now = blocking(move || ledger.chain(&id)).await?;
+    if now.is_none_or(|now| now.state != row.state) {
+        return Ok(());
+    }
+    for problem in certain {
         if shared.told.first(&("chain", problem.kind, &row.id, &problem.place.key)) {
             shared.accuse_chain(&row.id, &problem).await?;
         }
@@ -133,30 +135,6 @@ async fn standing(
         return Ok(Standing::Certain);
     }
     is_gone(shared, intake, ground, id, &problem.place.key).await
-}
-
-/// Whether it is known that the chain had begun before a missing hour: a digest that is named and was not examined
-/// yet may be its first. What was asked for is kept in `asked`, which the problems of one chain bound.
-async fn has_begun(
-    shared: &Arc<Shared>,
-    intake: &DigestIntake,
-    ground: &Ground,
-    (id, track, problem): (&ChainId, &Track, &Problem),
-    asked: &mut BTreeMap<String, Standing>,
-) -> Result<Standing, LedgerError> {
-    let named = match problem.kind {
-        ProblemKind::Missing => track.unseen_after(problem.to),
-        _ => None,
-    };
-    let Some(named) = named.filter(|named| named.key != problem.place.key) else {
-        return Ok(Standing::Certain);
-    };
-    if let Some(standing) = asked.get(&named.key) {
-        return Ok(*standing);
-    }
-    let standing = is_gone(shared, intake, ground, id, &named.key).await?;
-    asked.insert(named.key.clone(), standing);
-    Ok(standing)
 }
 
 /// Asks for a digest that should be there; one that is there is taken up.
