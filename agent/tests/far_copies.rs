@@ -67,7 +67,8 @@ async fn copies_days_apart_arrive_as_often_as_the_window_says() {
         clock.set(Timestamp::from_second(now).unwrap());
         let shutdown = Shutdown::new(Duration::from_secs(20));
         let once = RunOptions { once: true, ..RunOptions::default() };
-        let summary = run(&config, once, Arc::clone(&clock) as Arc<_>, shutdown).await.unwrap();
+        let summary =
+            run(&config, once, Arc::clone(&clock) as Arc<_>, shutdown, &Arc::default()).await.unwrap();
         assert_eq!(summary.ended, Ended::Well, "{summary}");
         steps += 1;
         expired += expire(&live, now);

@@ -4,10 +4,12 @@
 //! integrity finding; 69 something could not be reached or read; 70 doubt about our own work; 78 a
 //! configuration, state folder or lane owner that does not fit.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::load::load;
 use super::{ExitCode, Global, Output};
+use crate::admin::{Endpoint, ListenError, Vitals};
 use crate::config::Config;
 use crate::haul::{self, Ended, RunError, RunOptions, StartError};
 use crate::ledger::LedgerError;
@@ -59,6 +61,15 @@ const BLOCKING_THREADS: usize = 16;
 
 /// Runs, and runs again with each new configuration that a SIGHUP brings.
 async fn serve(mut config: Config, options: RunOptions, global: &Global, output: &mut Output) -> ExitCode {
+    let vitals = Arc::new(Vitals::default());
+    // From before the first start until after the last end: a probe has an answer while lanes are recovered.
+    let mut endpoint = match listen(&config, options, &vitals) {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            output.trouble(&format!("cannot run: {error}"));
+            return ExitCode::Configuration;
+        }
+    };
     loop {
         let shutdown = Shutdown::new(config.limits.shutdown_grace);
         let signals = match Signals::install() {
@@ -70,7 +81,7 @@ async fn serve(mut config: Config, options: RunOptions, global: &Global, output:
         };
         let mut reloads = signals.reloads();
         let result = {
-            let hauling = haul::run(&config, options, Arc::new(SystemClock), shutdown.clone());
+            let hauling = haul::run(&config, options, Arc::new(SystemClock), shutdown.clone(), &vitals);
             let mut hauling = std::pin::pin!(hauling);
             let mut obeying = std::pin::pin!(signals.obey(shutdown.clone()));
             let mut next = None;
@@ -79,7 +90,7 @@ async fn serve(mut config: Config, options: RunOptions, global: &Global, output:
                     result = &mut hauling => break result,
                     () = &mut obeying => {}
                     () = reloads.next(), if !options.once && next.is_none() => {
-                        next = reload(global);
+                        next = reload(global, options, &vitals, &mut endpoint);
                         if next.is_some() {
                             shutdown.stop();
                         }
@@ -105,10 +116,48 @@ async fn serve(mut config: Config, options: RunOptions, global: &Global, output:
     }
 }
 
+/// Serves health and metrics where the configuration says so. A single pass has its summary instead.
+fn listen(
+    config: &Config,
+    options: RunOptions,
+    vitals: &Arc<Vitals>,
+) -> Result<Option<Endpoint>, ListenError> {
+    let Some(address) = config.admin.listen.filter(|_| !options.once) else { return Ok(None) };
+    serve_at(address, vitals).map(Some)
+}
+
+fn serve_at(address: SocketAddr, vitals: &Arc<Vitals>) -> Result<Endpoint, ListenError> {
+    let endpoint = Endpoint::serve(address, Arc::clone(vitals))?;
+    tracing::info!(address = %endpoint.address(), "serve health and metrics");
+    Ok(endpoint)
+}
+
 /// The configuration as it stands in the file now; a bad one is logged, and the old one stays in force.
-fn reload(global: &Global) -> Option<Config> {
+fn reload(
+    global: &Global,
+    options: RunOptions,
+    vitals: &Arc<Vitals>,
+    endpoint: &mut Option<Endpoint>,
+) -> Option<Config> {
     match super::load::read(global) {
-        Ok(config) => Some(config),
+        Ok(config) => {
+            let old = endpoint.as_ref().map(Endpoint::asked);
+            if old == config.admin.listen {
+                // Whoever asks is answered during the change.
+                return Some(config);
+            }
+            // The new address may be the old one's port on other interfaces.
+            *endpoint = None;
+            match listen(&config, options, vitals) {
+                Ok(new) => *endpoint = new,
+                Err(error) => {
+                    tracing::error!(%error, "refuse the new configuration and keep the old one");
+                    *endpoint = old.and_then(|address| serve_at(address, vitals).ok());
+                    return None;
+                }
+            }
+            Some(config)
+        }
         Err(problems) => {
             for problem in problems.list() {
                 tracing::error!(key = problem.key, problem = problem.message, "refuse the new configuration");

@@ -63,6 +63,7 @@ impl Attest {
             budget: engine.budget.clone(),
             retry: RetryPolicy::requests(),
             stop: means.tasks.shutdown().stopping().child_token(),
+            metrics: Arc::clone(means.meters.registry()),
         };
         let start = start(config, options, means)?;
         Ok(Some(Self { follower: Follower::new(follow, rules), start }))
@@ -97,7 +98,7 @@ impl Attest {
             listings: Arc::clone(&listings),
         }));
         let seams = TailSeams {
-            inventory: Arc::new(LedgerInventory(means.ledger.clone())),
+            inventory: Arc::new(LedgerInventory::new(means.ledger.clone(), None)),
             intake: Arc::new(self.follower.intake()),
             clock: Arc::clone(&means.clock),
             pages: pages.clone(),

@@ -17,7 +17,7 @@ use trailhaul_core::model::{
 
 use super::Places;
 use crate::archive::{Appended, Journal, JournalError};
-use crate::ledger::{Finished, IdRows, LaneState, Ledger, LedgerError, NewFinding, Outgoing};
+use crate::ledger::{Finished, Given, IdRows, LaneState, Ledger, LedgerError, NewFinding, Outgoing};
 use crate::runtime::Clock;
 use crate::store::{ErrorKind, Patience, StoreError};
 use crate::telemetry::FindingKind;
@@ -133,8 +133,8 @@ impl LaneWriter {
     }
 
     /// Writes notes of the outbox to the journal as the lane's next entry, by the same steps as a batch. What was
-    /// prepared for sinks stands in the entry.
-    pub async fn commit_notes(&mut self, outgoing: Outgoing, at: Timestamp) -> Result<(), CommitError> {
+    /// prepared for sinks stands in the entry. The verdicts that are new.
+    pub async fn commit_notes(&mut self, outgoing: Outgoing, at: Timestamp) -> Result<Given, CommitError> {
         let entry = self.next(outgoing.body.clone(), at);
         let bytes = Bytes::from(entry.to_bytes()?);
         self.ledger.prepare_notes(self.lane, &bytes, &outgoing)?;
@@ -143,7 +143,7 @@ impl LaneWriter {
     }
 
     /// Finishes the outputs of an entry of notes that is in the journal, and brings the ledger up to it. Repeatable.
-    pub async fn finish_notes(&mut self, entry: &Entry, bytes: &[u8]) -> Result<(), CommitError> {
+    pub async fn finish_notes(&mut self, entry: &Entry, bytes: &[u8]) -> Result<Given, CommitError> {
         if let Some((batch, outputs)) = entry.body.outputs() {
             // Nothing of it is the archive's own data: what is lost is a finding, and the entry stands.
             let _ = self.finish_outputs(batch, outputs).await?;
@@ -152,11 +152,11 @@ impl LaneWriter {
     }
 
     /// Brings the ledger up to an entry of notes that is in the journal.
-    pub fn apply_notes(&mut self, entry: &Entry, bytes: &[u8]) -> Result<(), CommitError> {
+    pub fn apply_notes(&mut self, entry: &Entry, bytes: &[u8]) -> Result<Given, CommitError> {
         let state = LaneState { number: entry.number, hash: sha256_hex(bytes), ..self.state.clone() };
-        self.ledger.apply_notes(&state, entry, bytes)?;
+        let given = self.ledger.apply_notes(&state, entry, bytes)?;
         self.state = state;
-        Ok(())
+        Ok(given)
     }
 
     /// Finishes the outputs of a batch entry that is in the journal, from the entry alone. Repeatable. A batch

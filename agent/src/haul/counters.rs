@@ -3,16 +3,21 @@
 //! Bounded: one row per account seen.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use trailhaul_core::model::{AccountId, BatchEntry, LogKey, Verdict};
 
-use crate::ledger::AccountTotals;
+use super::meters::Meters;
+use crate::ledger::{AccountTotals, Given};
+use crate::store::ReadError;
 
 /// Counts since the start of the process.
 #[derive(Debug, Default)]
-pub struct Counters(Mutex<Counts>);
+pub struct Counters {
+    counts: Mutex<Counts>,
+    meters: Arc<Meters>,
+}
 
 /// A copy of the counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,6 +56,11 @@ impl Counts {
 }
 
 impl Counters {
+    /// Nothing was counted yet; what is will be counted in these meters too.
+    pub fn new(meters: Arc<Meters>) -> Self {
+        Self { counts: Mutex::default(), meters }
+    }
+
     /// The counts as of now.
     pub fn counts(&self) -> Counts {
         self.with(|counts| counts.clone())
@@ -58,6 +68,7 @@ impl Counters {
 
     /// A batch was committed.
     pub fn committed(&self, batch: &BatchEntry, at: Timestamp) {
+        self.meters.committed(batch);
         self.with(|counts| {
             counts.batches += 1;
             for output in &batch.outputs {
@@ -84,9 +95,10 @@ impl Counters {
         self.with(|counts| counts.repeated += count);
     }
 
-    /// Objects were set aside.
-    pub fn deferred_objects(&self, count: u64) {
-        self.with(|counts| counts.deferred += count);
+    /// An object was set aside.
+    pub fn deferred_object(&self, error: &ReadError) {
+        self.meters.deferred(error);
+        self.with(|counts| counts.deferred += 1);
     }
 
     /// Objects are hauled because their longest wait is over.
@@ -99,12 +111,27 @@ impl Counters {
         self.with(|counts| counts.failed_attempts += count);
     }
 
+    /// Verdicts were given that are new to their objects.
+    pub fn judged(&self, given: &Given) {
+        given.iter().for_each(|(verdict, count)| self.meters.judged(*verdict, *count));
+    }
+
+    /// An attempt came to nothing, whatever the reason.
+    pub fn voided_attempt(&self) {
+        self.meters.voided();
+    }
+
+    /// A finding was recorded for the first time, or is open again.
+    pub fn finding(&self, kind: &str) {
+        self.meters.finding(kind);
+    }
+
     /// Open findings about integrity were seen.
     pub fn new_findings(&self, count: u64) {
         self.with(|counts| counts.findings += count);
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Counts) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -24,6 +24,7 @@ use super::counters::Counters;
 use super::fetch::Fetcher;
 use super::hold::Hold;
 use super::lane::{Lane, LaneEnd};
+use super::meters::Meters;
 use super::mill::{Accounts, KeyBy, Mill, MillError};
 use super::outputs::{build_sinks, finding_sinks};
 use super::queue::{Gate, LaneQueue, QueueRules};
@@ -160,6 +161,8 @@ pub struct Means {
     pub tasks: Arc<Tasks>,
     /// The connection to AWS, where the configuration needs one.
     pub aws: Option<Aws>,
+    /// What is counted.
+    pub meters: Arc<Meters>,
 }
 
 /// Why the engine does not start.
@@ -220,6 +223,12 @@ impl Ends {
         ends.iter().any(|end| matches!(end, LaneEnd::Doubt { .. }))
     }
 
+    /// What was noted so far, for people.
+    pub fn texts(&self) -> Vec<String> {
+        let ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.iter().map(ToString::to_string).collect()
+    }
+
     /// Takes what was noted so far.
     pub fn take(&self) -> Vec<LaneEnd> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -262,7 +271,7 @@ impl Engine {
         let home = means.places.get(&plans.home.url).await?;
         let layout = Layout::new(&plans.home.prefix);
         let genesis = settle_archive(plans, means, home.as_ref(), &layout).await?;
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(Arc::clone(&means.meters)));
         let gate = || Arc::clone(&means.places) as Arc<dyn Gate>;
         let new_queue = |_| Arc::new(LaneQueue::new(&plans.queue, Arc::clone(&means.clock), gate()));
         let queues: Vec<Arc<LaneQueue>> = (0..genesis.lanes).map(new_queue).collect();

@@ -159,7 +159,8 @@ impl Lane {
         if outgoing.more {
             self.queue.nudge();
         }
-        self.writer.commit_notes(outgoing, at).await.map_err(|error| self.ended(error))?;
+        let given = self.writer.commit_notes(outgoing, at).await.map_err(|error| self.ended(error))?;
+        self.counters.judged(&given);
         Ok(Hauled::Done)
     }
 
@@ -405,7 +406,6 @@ impl Lane {
             self.queue.give_back(vec![object], false);
             return Ok(());
         }
-        self.counters.deferred_objects(1);
         let kind = match error {
             // Nothing is wrong with it: the agent is stopping.
             ReadError::Cancelled => {
@@ -418,6 +418,7 @@ impl Lane {
             ReadError::Archived(_) => FindingKind::ObjectArchived,
             _ => FindingKind::ObjectUnreadable,
         };
+        self.counters.deferred_object(error);
         tracing::warn!(%object, error = %error, "defer an object");
         let text = format!("{error}; it is tried again at growing intervals");
         self.find(kind, &object, &text, "")?;
@@ -480,6 +481,7 @@ impl Lane {
     }
 
     fn void(&mut self) -> Result<(), LaneEnd> {
+        self.counters.voided_attempt();
         let Some(mill) = self.mill.as_mut() else { return Ok(()) };
         mill.void().map_err(|error| self.doubt(&error.to_string()))
     }

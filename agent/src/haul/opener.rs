@@ -14,7 +14,9 @@ use super::plans::FolderOpener;
 use crate::aws::{Aws, RoleError, SetupError};
 use crate::config::{Config, Target};
 use crate::runtime::Clock;
-use crate::store::{ErrorKind, ObjectStore, PacedStore, S3Options, S3Store, StoreError};
+use crate::store::{
+    ErrorKind, MeteredStore, ObjectStore, PacedStore, S3Options, S3Store, StoreError, StoreMeters,
+};
 
 /// Why the stores of a configuration cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,7 @@ pub struct ConfiguredOpener {
     folders: FolderOpener,
     aws: Option<Aws>,
     buckets: BTreeMap<String, S3Options>,
+    meters: Option<Arc<StoreMeters>>,
 }
 
 impl ConfiguredOpener {
@@ -54,7 +57,7 @@ impl ConfiguredOpener {
     pub async fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, OpenerError> {
         let folders = FolderOpener::new(config);
         if !names_a_bucket(config) {
-            return Ok(Self { folders, aws: None, buckets: BTreeMap::new() });
+            return Ok(Self { folders, aws: None, buckets: BTreeMap::new(), meters: None });
         }
         let aws = Aws::connect(&config.aws, clock).await?;
         Self::with(config, aws)
@@ -77,7 +80,20 @@ impl ConfiguredOpener {
         for trail in config.trails.listed() {
             add(&mut buckets, trail.place.bucket().to_string(), S3Options::of_trail(&aws, trail))?;
         }
-        Ok(Self { folders: FolderOpener::new(config), aws: Some(aws), buckets })
+        Ok(Self { folders: FolderOpener::new(config), aws: Some(aws), buckets, meters: None })
+    }
+
+    /// The same, whose calls are counted.
+    #[must_use]
+    pub fn metered(self, meters: Arc<StoreMeters>) -> Self {
+        Self { meters: Some(meters), ..self }
+    }
+
+    fn counted(&self, store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+        match &self.meters {
+            Some(meters) => Arc::new(MeteredStore::new(store, Arc::clone(meters))),
+            None => store,
+        }
     }
 
     /// The connection to AWS, where there is one.
@@ -90,14 +106,15 @@ impl ConfiguredOpener {
 impl StoreOpener for ConfiguredOpener {
     async fn open(&self, url: &str) -> Result<Arc<dyn ObjectStore>, StoreError> {
         if !url.starts_with("s3://") {
-            return self.folders.open(url).await;
+            return self.folders.open(url).await.map(|store| self.counted(store));
         }
         let (Some(aws), Some(options)) = (&self.aws, self.buckets.get(url)) else {
             let message = "the configuration does not name this bucket; put its sink back until its batches are finished";
             return Err(StoreError::new(ErrorKind::Invalid, "open store", url, message));
         };
-        // One for each bucket, so that all callers share its pace.
-        Ok(Arc::new(PacedStore::new(Arc::new(S3Store::new(aws, options.clone())?))))
+        let store = self.counted(Arc::new(S3Store::new(aws, options.clone())?));
+        // One for each bucket, so that all callers share its pace. What it does not send is not counted as a call.
+        Ok(Arc::new(PacedStore::new(store)))
     }
 }
 

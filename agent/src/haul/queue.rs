@@ -221,6 +221,11 @@ impl LaneQueue {
         self.room.notify_waiters();
     }
 
+    /// Whether nobody takes objects any more.
+    pub fn is_refused(&self) -> bool {
+        self.lock().refused
+    }
+
     /// Objects that wait or are in work.
     pub fn len(&self) -> usize {
         self.lock().known.len()

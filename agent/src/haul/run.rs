@@ -10,19 +10,22 @@ use std::time::{Duration, Instant};
 use super::Places;
 use super::attest::Attest;
 use super::engine::{Engine, Means, StartError};
+use super::gauges::{Gauges, Readiness};
 use super::hold::Gate;
 use super::lane::LaneEnd;
+use super::meters::Meters;
 use super::opener::{ConfiguredOpener, OpenerError};
 use super::plans::{self, PlanError};
 use super::seams::LaneIntake;
 use super::summary::{Ended, Summary};
 use super::tails::{NamedTail, Tails};
 use super::watch::Watch;
-use crate::admin::{self, Desk};
+use crate::admin::{self, Desk, Vitals};
 use crate::audit::KeyFileError;
 use crate::config::Config;
 use crate::ledger::{Filter, Finding, Ledger, LedgerError, LedgerOptions};
 use crate::runtime::{Clock, OnError, OnStop, Shutdown, Tasks};
+use crate::store::StoreMeters;
 use crate::tail::Pages;
 use crate::telemetry::{FindingKind, Weight};
 use jiff::Timestamp;
@@ -64,23 +67,42 @@ const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// How often it is looked at what tails have seen and whether a lane is in doubt.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Runs until everything that is there is hauled (`once`), or until `shutdown` stops it.
+/// Runs until everything that is there is hauled (`once`), or until `shutdown` stops it. What it does meanwhile is
+/// counted in `vitals`.
 pub async fn run(
     config: &Config,
     options: RunOptions,
     clock: Arc<dyn Clock>,
     shutdown: Shutdown,
+    vitals: &Arc<Vitals>,
+) -> Result<Summary, RunError> {
+    vitals.starting();
+    let result = haul(config, options, clock, shutdown, vitals).await;
+    let vitals = Arc::clone(vitals);
+    // It waits for a measurement that is under way, so that the ledger is nobody's afterwards.
+    let _ended = tokio::task::spawn_blocking(move || vitals.ended()).await;
+    result
+}
+
+async fn haul(
+    config: &Config,
+    options: RunOptions,
+    clock: Arc<dyn Clock>,
+    shutdown: Shutdown,
+    vitals: &Vitals,
 ) -> Result<Summary, RunError> {
     let began = Instant::now();
     plans::check_apart(config)?;
     let (plans, cache_bytes) = plans::engine(config, options)?;
     let ledger_options = LedgerOptions { cache_bytes, rebuild: options.rebuild_ledger, gate: None };
     let ledger = Ledger::open(&config.state.path, &ledger_options)?;
+    let meters = Arc::new(Meters::of_config(Arc::clone(vitals.registry()), config));
     let opener = ConfiguredOpener::new(config, Arc::clone(&clock)).await?;
+    let opener = opener.metered(StoreMeters::new(Arc::clone(vitals.registry())));
     let aws = opener.aws().cloned();
     let places = Arc::new(Places::new(Box::new(opener)));
     let tasks = Arc::new(Tasks::new(shutdown.clone()));
-    let means = Means { ledger: ledger.clone(), places, clock: Arc::clone(&clock), tasks, aws };
+    let means = Means { ledger: ledger.clone(), places, clock: Arc::clone(&clock), tasks, aws, meters };
 
     let engine = Engine::start(&plans, &means).await?;
     tracing::info!(
@@ -95,6 +117,7 @@ pub async fn run(
     if let Err(error) = admin::serve(&config.state.path, desk, &admin) {
         tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "run without a control socket");
     }
+    vitals.running(Arc::new(Readiness::new(&engine, &means)), Box::new(Gauges::new(&engine, &means)));
     let pages = Pages::new(plans.memory.pages);
     let attest = Attest::new(config, options, &means, &engine)?;
     let tails = Tails::open(config, &means, &engine, attest.as_ref(), pages).await;

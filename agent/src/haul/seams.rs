@@ -11,10 +11,21 @@ use super::queue::{LaneQueue, Offer};
 use crate::archive::lane_of;
 use crate::ledger::{Ledger, LedgerError};
 use crate::tail::{Found, Intake, IntakeClosed, Inventory, InventoryError, Offered};
+use crate::telemetry::Series;
 
 /// The ledger as the tail's inventory.
 #[derive(Debug)]
-pub struct LedgerInventory(pub Ledger);
+pub struct LedgerInventory {
+    ledger: Ledger,
+    found: Option<Series>,
+}
+
+impl LedgerInventory {
+    /// The inventory in this ledger; what is found is counted in `found`.
+    pub fn new(ledger: Ledger, found: Option<Series>) -> Self {
+        Self { ledger, found }
+    }
+}
 
 impl Inventory for LedgerInventory {
     fn known(
@@ -24,20 +35,24 @@ impl Inventory for LedgerInventory {
         from: &str,
         to: Option<&str>,
     ) -> Result<Vec<(String, String)>, InventoryError> {
-        self.0.known(stream, day, from, to).map_err(|error| failed(stream, error))
+        self.ledger.known(stream, day, from, to).map_err(|error| failed(stream, error))
     }
 
     fn record(&self, stream: &StreamKey, found: &[Found]) -> Result<(), InventoryError> {
         let objects: Vec<ObjectRef> = found.iter().map(|found| found.object.object.clone()).collect();
-        self.0.record_found(stream, &objects).map_err(|error| failed(stream, error))
+        let new = self.ledger.record_found(stream, &objects).map_err(|error| failed(stream, error))?;
+        if let Some(series) = &self.found {
+            series.add(new);
+        }
+        Ok(())
     }
 
     fn plan(&self, stream: &StreamKey) -> Result<Option<DayPlan>, InventoryError> {
-        self.0.plan(stream).map_err(|error| failed(stream, error))
+        self.ledger.plan(stream).map_err(|error| failed(stream, error))
     }
 
     fn save_plan(&self, stream: &StreamKey, plan: &DayPlan) -> Result<(), InventoryError> {
-        self.0.save_plan(stream, plan).map_err(|error| failed(stream, error))
+        self.ledger.save_plan(stream, plan).map_err(|error| failed(stream, error))
     }
 }
 

@@ -16,6 +16,7 @@ use super::watch::Watch;
 use crate::config::{Config, Trail};
 use crate::store::StoreError;
 use crate::tail::{Pages, Tail, TailConfig, TailSeams};
+use crate::telemetry::Metric;
 
 /// A trail's tail and its name.
 pub(super) struct NamedTail {
@@ -49,6 +50,7 @@ impl Tails {
                 Ok(tail) => tails.open.push(tail),
                 Err(error) => {
                     tracing::error!(trail = trail.name, %error, "cannot open the bucket of a trail; the others go on");
+                    means.meters.registry().series(Metric::Unlisted, &[&trail.name]).set(1);
                     tails.missing.push((trail.clone(), error));
                 }
             }
@@ -100,8 +102,10 @@ async fn open_tail(
         Some(moment) => Start::At(moment.as_second()),
     };
     let store = means.places.get(trail.place.bucket()).await?;
+    let metrics = means.meters.registry();
+    let found = metrics.series(Metric::ObjectsFound, &[&trail.name]);
     let seams = TailSeams {
-        inventory: Arc::new(LedgerInventory(means.ledger.clone())),
+        inventory: Arc::new(LedgerInventory::new(means.ledger.clone(), Some(found))),
         intake: Arc::new(engine.intake()),
         clock: Arc::clone(&means.clock),
         pages: pages.clone(),
@@ -114,7 +118,8 @@ async fn open_tail(
         tail_config(config, trail, start),
         means.tasks.shutdown().stopping().clone(),
     );
-    let watch = Watch::new(trail.name.clone(), tail.health());
+    let unlisted = metrics.series(Metric::Unlisted, &[&trail.name]);
+    let watch = Watch::new(trail.name.clone(), tail.health(), unlisted);
     Ok(NamedTail { trail: trail.name.clone(), watch, tail, digests })
 }
 

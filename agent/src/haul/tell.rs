@@ -38,6 +38,7 @@ impl Listener for Teller {
         let weight = kind.map_or(Weight::Integrity, FindingKind::weight);
         let subject = finding.subject.as_str();
         if found.is_news() {
+            self.counters.finding(&finding.kind);
             match weight {
                 Weight::Integrity => {
                     tracing::error!(event = %Event::Finding, kind = finding.kind, subject, finding.text, "finding");

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::engine::Means;
 use crate::ledger::NewFinding;
 use crate::tail::{ForeignFolder, Health};
-use crate::telemetry::FindingKind;
+use crate::telemetry::{FindingKind, Series};
 
 /// A trail being watched.
 #[derive(Debug)]
@@ -17,17 +17,19 @@ pub(super) struct Watch {
     trail: String,
     health: Health,
     told: BTreeSet<String>,
+    unlisted: Series,
 }
 
 impl Watch {
     /// Watches a trail's tail.
-    pub(super) fn new(trail: String, health: Health) -> Self {
-        Self { trail, health, told: BTreeSet::new() }
+    pub(super) fn new(trail: String, health: Health, unlisted: Series) -> Self {
+        Self { trail, health, told: BTreeSet::new(), unlisted }
     }
 
-    /// Notes folders of strangers as findings; each is told once by this process.
+    /// Notes folders of strangers as findings; each is told once by this process. Shows how much cannot be listed.
     pub(super) fn report(&mut self, means: &Means) {
         let walk = self.health.walk();
+        self.unlisted.set(walk.failed_total + self.health.troubled() as u64);
         for foreign in &walk.foreign {
             let (whose, account, prefix) = match foreign {
                 ForeignFolder::Account { account, prefix } => {

@@ -77,20 +77,27 @@ impl Ledger {
         Ok(known.into_iter().collect())
     }
 
-    /// Records objects as found: from here on they are not lost, whatever becomes of the process.
-    pub fn record_found(&self, stream: &StreamKey, objects: &[ObjectRef]) -> Result<(), LedgerError> {
+    /// Records objects as found: from here on they are not lost, whatever becomes of the process. What is done
+    /// already under this ETag, because somebody else had found it first, stays so. How many are new.
+    pub fn record_found(&self, stream: &StreamKey, objects: &[ObjectRef]) -> Result<u64, LedgerError> {
         if objects.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         self.write(|transaction| {
             let number = stream_number(transaction, stream)?;
-            let mut table = transaction.open_table(FOUND)?;
+            let (mut table, done) = (transaction.open_table(FOUND)?, transaction.open_table(INVENTORY)?);
+            let mut new = 0;
             for object in objects {
                 let Some((_, day, name)) = place_of(object) else { continue };
+                let key = row_key(number, day, &name);
+                let before = done.get(key.as_slice())?.map(|row| decode(row.value())).transpose()?;
+                if before.is_some_and(|before| before.etag == object.etag) {
+                    continue;
+                }
                 let row = encode_found(object)?;
-                table.insert(row_key(number, day, &name).as_slice(), row.as_slice())?;
+                new += u64::from(table.insert(key.as_slice(), row.as_slice())?.is_none());
             }
-            Ok(())
+            Ok(new)
         })
     }
 
@@ -210,23 +217,23 @@ pub(super) fn put(
     Ok(())
 }
 
-/// Sets the verdict of an object that is remembered under this ETag; `false` when it is not.
+/// Sets the verdict of an object that is remembered under this ETag; the one before, `None` when it is not.
 pub(super) fn set_verdict(
     transaction: &WriteTransaction,
     key: &[u8],
     etag: &str,
     verdict: Verdict,
     said: u64,
-) -> Result<bool, LedgerError> {
+) -> Result<Option<Verdict>, LedgerError> {
     let mut table = transaction.open_table(INVENTORY)?;
-    let Some(mut row) = table.get(key)?.map(|row| decode(row.value())).transpose()? else { return Ok(false) };
+    let Some(mut row) = table.get(key)?.map(|row| decode(row.value())).transpose()? else { return Ok(None) };
     if row.etag != etag {
-        return Ok(false);
+        return Ok(None);
     }
-    row.verdict = verdict;
+    let before = std::mem::replace(&mut row.verdict, verdict);
     row.said = said;
     table.insert(key, encode(&row).as_slice())?;
-    Ok(true)
+    Ok(Some(before))
 }
 
 /// The key of an object's rows; gives the stream a number where it has none. `None` when the object's key is not

@@ -30,6 +30,7 @@ mod open;
 mod outbox;
 mod tables;
 mod transaction;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -42,7 +43,8 @@ pub use ids::LaneIds;
 pub use inventory::{InventoryRow, place_of};
 pub use lanes::LaneState;
 pub use listen::Listener;
-pub use notes::Said;
+pub use notes::{Given, Said};
 pub use open::{Gate, Ledger, LedgerOptions};
 pub use outbox::Outgoing;
 pub use transaction::{Finished, IdRows, RowVisitor};
+pub use waiting::Waiting;

@@ -3,6 +3,8 @@
 //! In: entries of the journal, in order. Out: rows. Invariant: applying the whole journal to an empty ledger gives
 //! what the ledger had; what held already when it was posted is not done twice. Bounded: [`MAX_SAID`] per object.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
@@ -43,11 +45,18 @@ impl Ledger {
 
 const DAMAGED: LedgerError = LedgerError::Row { table: "verdicts" };
 
+/// How many objects have got which verdict, and did not have it before.
+pub type Given = BTreeMap<Verdict, u64>;
+
 /// Applies an entry's notes within a transaction.
-pub(super) fn apply(transaction: &WriteTransaction, entry: &Entry) -> Result<(), LedgerError> {
+pub(super) fn apply(transaction: &WriteTransaction, entry: &Entry) -> Result<Given, LedgerError> {
+    let mut given = Given::new();
     match &entry.body {
         EntryBody::Verdict(body) => {
-            body.verdicts.iter().try_for_each(|note| judge(transaction, note, entry.number))
+            for note in &body.verdicts {
+                *given.entry(note.verdict).or_default() += judge(transaction, note, entry.number)?;
+            }
+            Ok(())
         }
         EntryBody::Finding(body) => {
             body.findings.iter().try_for_each(|note| findings::restore(transaction, note, entry.lane))
@@ -57,10 +66,13 @@ pub(super) fn apply(transaction: &WriteTransaction, entry: &Entry) -> Result<(),
         }
         EntryBody::Key(body) => body.keys.iter().try_for_each(|key| keys::put(transaction, key)),
         EntryBody::Epoch(_) | EntryBody::Batch(_) | EntryBody::Void(_) => Ok(()),
-    }
+    }?;
+    Ok(given)
 }
 
-fn judge(transaction: &WriteTransaction, note: &VerdictNote, entry: u64) -> Result<(), LedgerError> {
+/// To how many of the objects the verdict is new.
+fn judge(transaction: &WriteTransaction, note: &VerdictNote, entry: u64) -> Result<u64, LedgerError> {
+    let mut new = 0;
     let bad = matches!(note.verdict, Verdict::Mismatch | Verdict::Missing | Verdict::Extra);
     for judged in &note.objects {
         let object = ObjectRef {
@@ -71,10 +83,12 @@ fn judge(transaction: &WriteTransaction, note: &VerdictNote, entry: u64) -> Resu
             size: 0,
         };
         let Some(key) = inventory::key_of(transaction, &object)? else { continue };
-        inventory::set_verdict(transaction, &key, &judged.etag, note.verdict, entry)?;
+        let before = inventory::set_verdict(transaction, &key, &judged.etag, note.verdict, entry)?;
+        // What is missing was never hauled, or is remembered by what it was then.
+        new += u64::from(before.map_or(note.verdict == Verdict::Missing, |before| before != note.verdict));
         remember(transaction, &key, note, entry, bad)?;
     }
-    Ok(())
+    Ok(new)
 }
 
 /// Adds to what was said of an object, where that is kept.

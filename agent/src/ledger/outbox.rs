@@ -9,7 +9,7 @@ use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
 use trailhaul_core::model::{Entry, EntryBody, LaneId, MAX_NOTES_BYTES, Note, entry_of};
 
 use super::tables::{OUTBOX, PREPARED};
-use super::{LaneState, Ledger, LedgerError, notes};
+use super::{Given, LaneState, Ledger, LedgerError, notes};
 
 /// The most notes of one entry, and the most rows looked at for it.
 const MAX_ROWS: usize = 2_000;
@@ -84,17 +84,17 @@ impl Ledger {
         })
     }
 
-    /// Brings the ledger up to an entry of notes that is in the journal, with these bytes.
-    pub fn apply_notes(&self, state: &LaneState, entry: &Entry, bytes: &[u8]) -> Result<(), LedgerError> {
+    /// Brings the ledger up to an entry of notes that is in the journal, with these bytes. The verdicts that are new.
+    pub fn apply_notes(&self, state: &LaneState, entry: &Entry, bytes: &[u8]) -> Result<Given, LedgerError> {
         self.write(|transaction| {
-            notes::apply(transaction, entry)?;
+            let given = notes::apply(transaction, entry)?;
             super::transaction::put_lane(transaction, entry.lane, state)?;
             let mut prepared = transaction.open_table(PREPARED)?;
             let same = prepared.get(entry.lane.0)?.is_some_and(|row| row.value() == bytes);
             if same {
                 prepared.remove(entry.lane.0)?;
             }
-            Ok(())
+            Ok(given)
         })
     }
 }

@@ -18,6 +18,7 @@ mod faulty;
 mod folder;
 mod keys;
 mod memory;
+mod metered;
 #[cfg(test)]
 mod model;
 mod paced;
@@ -36,6 +37,7 @@ pub use error::{ErrorKind, StoreError};
 pub use faulty::{Faults, FaultyStore, Frozen, Step, Steps, When};
 pub use folder::{FolderStore, PART as FOLDER_PART};
 pub use memory::MemoryStore;
+pub use metered::{MeteredStore, StoreMeters};
 pub use paced::PacedStore;
 pub use patience::Patience;
 pub use reader::{ObjectReader, ReadError};

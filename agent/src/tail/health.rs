@@ -61,6 +61,11 @@ impl Health {
         self.state().troubles.clone()
     }
 
+    /// How many streams are in trouble.
+    pub fn troubled(&self) -> usize {
+        self.state().troubles.len()
+    }
+
     /// What the last walk has shown.
     pub fn walk(&self) -> WalkHealth {
         self.state().walk.clone()

@@ -52,13 +52,15 @@ metrics! {
     ObjectsDone = Counter "trailhaul_done_objects_total" ["trail"],
     /// Source objects put off to a later batch, by cause.
     ObjectsDeferred = Counter "trailhaul_deferred_objects_total" ["cause"],
-    /// Source objects that are found and not done, by trail.
+    /// Source objects that are found and not done, by trail; those that wait for their digests are among them.
     ObjectsWaiting = Gauge "trailhaul_waiting_objects" ["trail"],
-    /// Age of the oldest source object that is not done, by trail.
+    /// Age of the oldest source object that is found and not done, by trail; 0 where none waits.
     Lag = Gauge "trailhaul_lag_seconds" ["trail"],
-    /// Bytes read from sources, compressed as they lie there.
+    /// Folders that cannot be listed, or 1 for a bucket that cannot be opened, by trail.
+    Unlisted = Gauge "trailhaul_unlisted_folders" ["trail"],
+    /// Bytes of hauled source objects, compressed as they lie there.
     BytesRead = Counter "trailhaul_read_bytes_total" [],
-    /// Bytes read, after gunzip.
+    /// Bytes of hauled source objects, after gunzip.
     BytesInflated = Counter "trailhaul_inflated_bytes_total" [],
     /// Records read.
     RecordsIn = Counter "trailhaul_in_records_total" [],
@@ -68,38 +70,36 @@ metrics! {
     RecordsDuplicate = Counter "trailhaul_duplicate_records_total" [],
     /// Records with the id of another and other content; delivered.
     RecordsConflict = Counter "trailhaul_conflict_records_total" [],
-    /// Records and objects that could not be read, by reason.
-    Quarantined = Counter "trailhaul_quarantined_records_total" ["reason"],
+    /// Records that could not be read; the quarantine has them, with the reason.
+    RecordsQuarantined = Counter "trailhaul_quarantined_records_total" [],
     /// Records delivered, by sink.
     RecordsDelivered = Counter "trailhaul_delivered_records_total" ["sink"],
     /// Records that a sink's filter kept away, by sink.
     RecordsFiltered = Counter "trailhaul_filtered_records_total" ["sink"],
     /// Records that a sink cannot take, by sink.
     RecordsRefused = Counter "trailhaul_refused_records_total" ["sink"],
-    /// Records that a sink is still owed, by sink.
-    RecordsOwed = Gauge "trailhaul_owed_records" ["sink"],
-    /// Bytes written, by sink.
+    /// Bytes written, by sink; `home` is the index and the quarantine.
     BytesWritten = Counter "trailhaul_written_bytes_total" ["sink"],
     /// Batches committed.
     BatchesCommitted = Counter "trailhaul_committed_batches_total" [],
-    /// Batches given up before their commit.
+    /// Attempts at a batch that came to nothing; its objects are planned again.
     BatchesVoided = Counter "trailhaul_voided_batches_total" [],
-    /// Lanes that this process owns.
+    /// Lanes that haul in this process.
     LanesOwned = Gauge "trailhaul_owned_lanes" [],
-    /// Source objects by what their digests say of them.
+    /// Source objects that got another verdict, by what their digests say of them now.
     Verdicts = Counter "trailhaul_verdict_objects_total" ["verdict"],
-    /// Findings, by kind.
+    /// Findings when they are recorded first, or open again, by kind.
     Findings = Counter "trailhaul_findings_total" ["kind"],
+    /// Findings that nobody has acknowledged, by kind.
+    OpenFindings = Gauge "trailhaul_open_findings" ["kind"],
     /// Calls to stores, by operation.
     StoreCalls = Counter "trailhaul_store_calls_total" ["operation"],
     /// Failed calls to stores, by operation and class of failure.
     StoreErrors = Counter "trailhaul_store_errors_total" ["operation", "kind"],
-    /// Calls made again after a failure, by operation.
+    /// Calls to stores made again after they had failed, by operation.
     Retries = Counter "trailhaul_retries_total" ["operation"],
-    /// Memory granted out of the budget.
+    /// Memory that lanes at work hold.
     MemoryHeld = Gauge "trailhaul_held_memory_bytes" [],
-    /// The whole budget.
+    /// Memory that lanes can hold: their share of `limits.memory`.
     MemoryLimit = Gauge "trailhaul_limit_memory_bytes" [],
-    /// Time that a stage waited for the one behind it.
-    StageWaited = Counter "trailhaul_stage_waited_milliseconds_total" ["stage"],
 }

@@ -71,6 +71,11 @@ impl Registry {
         family.entry(key).or_default().clone()
     }
 
+    /// Shows no series of this metric any more until somebody asks for one: what it was labelled by may be gone.
+    pub fn forget(&self, metric: Metric) {
+        self.lock().remove(&metric);
+    }
+
     /// The sum over all series of a metric.
     pub fn total(&self, metric: Metric) -> u64 {
         self.lock()

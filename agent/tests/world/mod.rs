@@ -254,6 +254,7 @@ impl World {
             clock: Arc::new(SystemClock),
             tasks: Arc::new(Tasks::new(shutdown)),
             aws: None,
+            meters: Arc::default(),
         };
         let engine = match Engine::start(&self.plans(options), &means).await {
             Ok(engine) => engine,

@@ -51,6 +51,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::runtime::{Budget, Clock, CpuPool, RetryPolicy};
 use crate::store::ObjectStore;
 use crate::tail::{Carries, Intake};
+use crate::telemetry::Registry;
 
 pub use intake::DigestIntake;
 pub use known::remembered_keys;
@@ -122,6 +123,8 @@ pub struct FollowMeans {
     pub retry: RetryPolicy,
     /// Ends requests when the process stops.
     pub stop: CancellationToken,
+    /// What is counted.
+    pub metrics: Arc<Registry>,
 }
 
 /// What every part of the follower shares.

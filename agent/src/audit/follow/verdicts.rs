@@ -17,6 +17,7 @@ use super::{Ground, Shared, blocking};
 use crate::ledger::{Awaited, Expected, InventoryRow, LedgerError, RowMark};
 use crate::store::{ObjectReader, ObjectVersion, ReadError};
 use crate::tail::Found;
+use crate::telemetry::Metric;
 
 /// Log files looked at together.
 const PAGE: usize = 256;
@@ -153,8 +154,12 @@ async fn hand_over(shared: &Arc<Shared>, object: ObjectRef, looked: &mut Looked)
         return Ok(());
     }
     if let Some((stream, ..)) = crate::ledger::place_of(&object) {
-        let (ledger, object) = (shared.means.ledger.clone(), object.clone());
-        blocking(move || ledger.record_found(&stream, &[object])).await?;
+        let (ledger, recorded) = (shared.means.ledger.clone(), object.clone());
+        let new = blocking(move || ledger.record_found(&stream, &[recorded])).await?;
+        let key = LogKey::parse(&object.key).ok();
+        if let Some(ground) = key.and_then(|key| shared.ground(&object.bucket, key.prefix)) {
+            shared.means.metrics.series(Metric::ObjectsFound, &[&ground.name]).add(new);
+        }
     }
     tracing::info!(%object, "a digest names a log file that no listing has shown: haul it");
     // Closed means that the process stops: it is recorded, and the next start takes it up.
