@@ -14,17 +14,15 @@ mod cloud;
 mod tree;
 
 use std::fs;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
-use cloud::{Cloud, HOME, make_bucket, upload};
+use cloud::{Cloud, HOME, answer, keep_versions, make_bucket, public_keys, upload};
 use serde_json::{Value, json};
 use trailhaul_core::verify::{parse_public_keys, write_public_keys};
 use trailhaul_tests::digests::{self, Chain, Integrity, KEYS};
 use trailhaul_tests::emulator::{Emulator, Kind};
 use trailhaul_tests::org::{Options, Organization};
-use trailhaul_tests::proxy::{Action, Answer, Proxy, Request, Service};
+use trailhaul_tests::proxy::{Action, Answer, Proxy, Service};
 use trailhaul_tests::{delivery, truth};
 use tree::{Ran, Tree, finish};
 
@@ -110,39 +108,10 @@ impl Live {
     fn chain(&self) -> &Chain {
         normal(&self.integrity).find(|chain| chain.digests.len() >= 4).unwrap()
     }
-
-    async fn delete(&self, bucket: &str, key: &str) {
-        let owner = self.cloud.buckets.iter().find(|(name, _)| name == bucket).unwrap().1.clone();
-        s3(&self.cloud.emulator.endpoint(), &owner)
-            .delete_object()
-            .bucket(bucket)
-            .key(key)
-            .send()
-            .await
-            .unwrap();
-    }
 }
 
 fn normal(integrity: &Integrity) -> impl Iterator<Item = &Chain> {
     integrity.chains.iter().filter(|chain| !chain.backfill)
-}
-
-fn answer(body: &Value) -> Action {
-    let answer = Answer { status: 200, headers: Vec::new(), body: body.to_string() };
-    Action::Answer(answer.with("content-type", "application/x-amz-json-1.1"))
-}
-
-/// The saved answer for the region that is asked, with times as the API writes them.
-fn public_keys(root: &Path, request: &Request) -> Action {
-    let path = root.join("public-keys").join(format!("{}.json", request.region));
-    let mut saved: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-    for key in saved["PublicKeyList"].as_array_mut().unwrap() {
-        for field in ["ValidityStartTime", "ValidityEndTime"] {
-            let time: jiff::Timestamp = key[field].as_str().unwrap().parse().unwrap();
-            key[field] = json!(time.as_second());
-        }
-    }
-    answer(&saved)
 }
 
 fn about_trails(organization: &Organization, trails: &Trails, operation: &str) -> Action {
@@ -232,7 +201,7 @@ async fn a_denied_bucket_stops_no_other_and_a_finding_wins() {
     assert!(!unknown.is_empty() && ran.number("/totals/digests/valid") > 4, "{ran:?}");
 
     let gone = &other.digests[1];
-    live.delete(&gone.bucket, &gone.key).await;
+    live.cloud.delete(&gone.bucket, &gone.key).await;
     let ran = live.verify(&[]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let object = format!("s3://{}/{}", gone.bucket, gone.key);
@@ -247,7 +216,7 @@ async fn missing_newest_digests_are_weighed_by_what_cloudtrail_says_of_the_trail
     let within: Vec<_> = chain.digests.iter().filter(|digest| digest.end <= until.as_second()).collect();
     let (kept, gone) = within.split_at(within.len() - 2);
     for digest in &chain.digests[kept.len()..] {
-        live.delete(&digest.bucket, &digest.key).await;
+        live.cloud.delete(&digest.bucket, &digest.key).await;
     }
     // Their logs are gone as well, as of a trail that was stopped: otherwise they would only be uncovered.
     let judge = |trails: Trails| {
@@ -280,8 +249,7 @@ async fn what_was_written_over_and_written_back_is_still_found() {
     let log = &truth.objects[usize::try_from(digest.logs[0]).unwrap()];
     let owner = live.cloud.buckets.iter().find(|(name, _)| *name == log.bucket).unwrap().1.clone();
     let client = s3(&live.cloud.emulator.endpoint(), &owner);
-    let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
-    client.put_bucket_versioning().bucket(&log.bucket).versioning_configuration(on).send().await.unwrap();
+    keep_versions(&client, &log.bucket).await;
     let genuine = fs::read(live.cloud.tree.path("buckets").join(&log.bucket).join(&log.key)).unwrap();
     for body in [b"forged".to_vec(), genuine] {
         client.put_object().bucket(&log.bucket).key(&log.key).body(body.into()).send().await.unwrap();

@@ -212,6 +212,13 @@ pub struct ObjectVersion {
     pub delete_marker: bool,
 }
 
+impl ObjectVersion {
+    /// The id by which it is read: S3 calls what was written before versioning `null`.
+    pub fn id(&self) -> &str {
+        self.version.as_deref().unwrap_or("null")
+    }
+}
+
 /// What a HEAD or a GET tells of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectMeta {

@@ -1,5 +1,5 @@
 //! The real program over S3, STS and Kinesis of the emulators: the truth, a lake of Parquet files,
-//! faults, kills, missing roles.
+//! faults, kills, missing roles, attacks.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,9 +7,13 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::disallowed_methods,
     reason = "a test"
 )]
 
+#[path = "../asked/mod.rs"]
+mod asked;
+mod attack;
 #[path = "../cloud/mod.rs"]
 mod cloud;
 mod kills;
@@ -21,6 +25,8 @@ mod throttling;
 #[path = "../tree/mod.rs"]
 mod tree;
 mod truth;
+mod veil;
+mod versions;
 
 use std::fs;
 

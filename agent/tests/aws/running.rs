@@ -12,6 +12,8 @@ use crate::tree::{Ran, signal, wait};
 
 /// The longest that anything is waited for. Slow machines get a second minute; what is asserted is that it comes.
 const LIMIT: Duration = Duration::from_secs(120);
+/// The same for what an audit comes to: it looks at times of its own.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 pub(crate) struct Running {
     child: Child,
@@ -40,6 +42,18 @@ impl Running {
             assert!(began.elapsed() < LIMIT, "{differences}\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
+    }
+
+    /// Waits until it holds.
+    pub(crate) fn until(&mut self, what: &str, mut holds: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !holds() {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{what}: the agent has ended: {ended:?}\n{}", self.log());
+            assert!(began.elapsed() < PATIENCE, "{what}: does not come to hold\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        println!("{what}: after {:.1?}", began.elapsed());
     }
 
     pub(crate) fn stop(mut self) -> Ran {

@@ -9,9 +9,10 @@ use std::process::Command;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use futures::StreamExt;
+use serde_json::{Value, json};
 use trailhaul_tests::emulator::{Emulator, Kind};
 use trailhaul_tests::org::Options;
-use trailhaul_tests::proxy::{Proxy, Service};
+use trailhaul_tests::proxy::{Action, Answer, Proxy, Request, Service};
 use trailhaul_tests::stream::compare_stream;
 use trailhaul_tests::{model, truth};
 
@@ -109,6 +110,22 @@ impl Cloud {
         }
         cloud.make_stream(STREAM).await;
         cloud
+    }
+
+    /// A client of whoever owns the bucket, straight to the emulator.
+    pub(crate) fn owner_of(&self, bucket: &str) -> aws_sdk_s3::Client {
+        let (_, owner) = self.buckets.iter().find(|(name, _)| name == bucket).unwrap();
+        s3(&self.emulator.endpoint(), owner, self.region)
+    }
+
+    /// Puts an object as it lies in the tree by now.
+    pub(crate) async fn put(&self, bucket: &str, key: &str) {
+        let path = self.tree.path("buckets").join(bucket).join(key);
+        put(&self.owner_of(bucket), bucket, key, &path).await;
+    }
+
+    pub(crate) async fn delete(&self, bucket: &str, key: &str) {
+        self.owner_of(bucket).delete_object().bucket(bucket).key(key).send().await.unwrap();
     }
 
     pub(crate) async fn make_stream(&self, name: &str) {
@@ -241,15 +258,43 @@ const METADATA: &str = ".metadata.json";
 
 pub(crate) async fn upload(client: &aws_sdk_s3::Client, bucket: &str, folder: &Path) {
     let objects = files(folder).into_iter().filter(|path| !path.to_str().unwrap().ends_with(METADATA));
-    let puts = objects.map(|path| {
-        let key = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
-        let metadata = fs::read(format!("{}{METADATA}", path.display())).ok();
-        let metadata = metadata.map(|text| serde_json::from_slice(&text).unwrap());
-        let body = aws_sdk_s3::primitives::ByteStream::from(fs::read(&path).unwrap());
-        client.put_object().bucket(bucket).key(key).body(body).set_metadata(metadata).send()
+    let puts = objects.map(|path| async move {
+        put(client, bucket, path.strip_prefix(folder).unwrap().to_str().unwrap(), &path).await;
     });
-    let mut puts = futures::stream::iter(puts).buffer_unordered(16);
-    while let Some(put) = puts.next().await {
-        put.unwrap();
+    futures::stream::iter(puts).buffer_unordered(16).collect::<()>().await;
+}
+
+/// Puts a file of a tree, with the metadata that lies beside it.
+async fn put(client: &aws_sdk_s3::Client, bucket: &str, key: &str, path: &Path) {
+    let metadata = fs::read(format!("{}{METADATA}", path.display())).ok();
+    let metadata = metadata.map(|text| serde_json::from_slice(&text).unwrap());
+    let body = aws_sdk_s3::primitives::ByteStream::from(fs::read(path).unwrap());
+    client.put_object().bucket(bucket).key(key).body(body).set_metadata(metadata).send().await.unwrap();
+}
+
+/// An answer of CloudTrail.
+pub(crate) fn answer(body: &Value) -> Action {
+    let answer = Answer { status: 200, headers: Vec::new(), body: body.to_string() };
+    Action::Answer(answer.with("content-type", "application/x-amz-json-1.1"))
+}
+
+/// CloudTrail's ListPublicKeys, which no emulator has: the tree's saved answer for the region that is asked, with
+/// times as the API writes them.
+pub(crate) fn public_keys(root: &Path, request: &Request) -> Action {
+    let path = root.join("public-keys").join(format!("{}.json", request.region));
+    let mut saved: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    for key in saved["PublicKeyList"].as_array_mut().unwrap() {
+        for field in ["ValidityStartTime", "ValidityEndTime"] {
+            let time: jiff::Timestamp = key[field].as_str().unwrap().parse().unwrap();
+            key[field] = json!(time.as_second());
+        }
     }
+    answer(&saved)
+}
+
+/// Switches versioning on.
+pub(crate) async fn keep_versions(client: &aws_sdk_s3::Client, bucket: &str) {
+    use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+    let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    client.put_bucket_versioning().bucket(bucket).versioning_configuration(on).send().await.unwrap();
 }

@@ -54,7 +54,7 @@ pub fn string_to_sign(end: &str, bucket: &str, key: &str, inflated: &[u8], previ
 }
 
 /// The key of a digest that ends at `end`.
-pub(super) fn key(trail: &Trail, account: Account, region: &str, end: i64, backfill: bool) -> String {
+pub(crate) fn key(trail: &Trail, account: Account, region: &str, end: i64, backfill: bool) -> String {
     let (day, stamp) = (time::day_path(end), time::second_stamp(end));
     let (name, home, suffix) = (&trail.name, &trail.home_region, if backfill { "_backfill" } else { "" });
     let folder = trail.account_folder(account);

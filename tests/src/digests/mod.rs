@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::org::Account;
 use crate::truth::{Sha, Truth};
+pub(crate) use document::key as digest_key;
 pub use document::{Document, LogFile, string_to_sign};
 pub(crate) use files::{metadata_path, object_path, put_metadata, store};
 pub use keys::{Keys, SigningKey};
@@ -98,6 +99,20 @@ impl Integrity {
         let path = root.join("integrity.json");
         let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
         Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// The chains of accounts and regions to which nothing was done, in any bucket.
+    pub fn untouched(&self) -> Vec<&Chain> {
+        let touched: Vec<&str> = self
+            .tampered
+            .iter()
+            .flat_map(|tampering| tampering.effects.iter().map(|effect| effect.key.as_str()))
+            .collect();
+        let is_of = |chain: &Chain, key: &str| {
+            key.contains(&format!("{}/CloudTrail", chain.account))
+                && key.contains(&format!("/{}/", chain.region))
+        };
+        self.chains.iter().filter(|chain| !touched.iter().any(|key| is_of(chain, key))).collect()
     }
 
     /// Writes `integrity.json` of a tree.

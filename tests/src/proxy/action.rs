@@ -67,6 +67,8 @@ pub enum Action {
     After(Box<dyn FnOnce() + Send>),
     /// The answer's body breaks off after so many bytes.
     Truncate(u64),
+    /// The answer's body, a text of announced length, is another.
+    Rewrite(Box<dyn FnOnce(&str) -> String + Send>),
     /// Nothing happens for this long, then the connection breaks. The emulator never sees it.
     Stall(Duration),
     /// PutRecords: these entries (by index) fail with this code; the emulator gets the others.

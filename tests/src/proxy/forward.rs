@@ -25,6 +25,7 @@ pub(super) fn act(
             relay(head, client, upstream, u64::MAX)
         }
         Action::Truncate(bytes) => relay(head, client, upstream, bytes),
+        Action::Rewrite(change) => rewrite(head, client, upstream, change),
         Action::Answer(answer) => {
             http::copy_request_body(head, client, &mut io::sink())?;
             write_answer(&answer, &head.method, client.get_mut())?;
@@ -76,6 +77,25 @@ fn relay(
     let whole = http::copy_answer_body(&head.method, &answer, &mut upstream, out, limit)?;
     out.flush()?;
     Ok(whole && framed)
+}
+
+/// Sends the request on and another text back.
+fn rewrite(
+    head: &Head,
+    client: &mut BufReader<TcpStream>,
+    upstream: SocketAddr,
+    change: impl FnOnce(&str) -> String,
+) -> io::Result<bool> {
+    let (answer, mut upstream) = exchange(head, client, upstream)?;
+    if answer.chunked() {
+        return Err(http::bad("an answer of unknown length is to be rewritten"));
+    }
+    let mut body = Vec::new();
+    http::copy_answer_body(&head.method, &answer, &mut upstream, &mut body, u64::MAX)?;
+    let body = change(&String::from_utf8(body).map_err(|_| http::bad("an answer that is no text"))?);
+    let headers = answer.end_to_end().filter(|(name, _)| name != "content-length").cloned().collect();
+    write_answer(&Answer { status: answer.status, headers, body }, &head.method, client.get_mut())?;
+    Ok(true)
 }
 
 /// Lets the emulator do it, and keeps the answer from the agent.

@@ -3,7 +3,7 @@
 //! ```text
 //!  agent ──► Proxy ──► emulator
 //!              │  each request: seen, its bucket's owner checked, the script asked
-//!              └─ forward, delay, answer for the emulator, break off before or after, cut short
+//!              └─ forward, delay, answer for the emulator, break off before or after, cut short, rewrite
 //! ```
 //!
 //! In: the emulator's address and a script: a function from a request to an [`Action`]. Out: an endpoint, the
@@ -17,6 +17,7 @@ mod chaos;
 mod forward;
 mod http;
 mod kinesis;
+mod listing;
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Write};
@@ -30,6 +31,7 @@ use anyhow::Result;
 
 pub use action::{Action, Answer, Request, Service};
 pub use chaos::{Chaos, Rates};
+pub use listing::leave_out;
 
 /// More connections than an agent in a test opens.
 const MAX_CONNECTIONS: usize = 512;

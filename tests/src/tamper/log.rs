@@ -17,23 +17,27 @@ impl Tamperer<'_> {
     pub(super) fn change_log(&mut self) -> Result<Vec<Effect>> {
         let root = self.root;
         let number = self.victims(1)?.into_iter().next().context("no victim")?;
-        let object = self.object(number)?.clone();
-        let inflated = String::from_utf8(reread::inflated(root, &object)?)?;
-        let changed = inflated.replacen("\"awsRegion\":\"", "\"awsRegion\":\"x", 1);
-        let first = reread::records(changed.as_bytes())?.into_iter().next().context("an empty log")?;
-        let run = object.records.first().context("an empty log")?;
-        let original =
-            self.truth.contents.get(usize::try_from(run.content())?).context("no content")?.clone();
-        let content = self.add_content(Content { sha256: Sha::of(&first), ..original });
-
-        let size = store(root, &object.bucket, &object.key, changed.as_bytes())?;
+        let like = self.object(number)?.clone();
+        let (changed, records) = self.altered(&like)?;
+        let size = store(root, &like.bucket, &like.key, changed.as_bytes())?;
         let object = self.object(number)?;
-        if let Some(run) = object.records.first_mut() {
-            *run = Run::One(content);
-        }
+        object.records = records;
         (object.size, object.raw_size) = (size, changed.len() as u64);
         object.sha256 = Some(Sha::of(changed.as_bytes()));
         Ok(touched(object, Act::ChangeLog, Verdict::Mismatch))
+    }
+
+    /// The text of a log whose first record has the same id and other content, and its records.
+    pub(super) fn altered(&mut self, object: &Object) -> Result<(String, Vec<Run>)> {
+        let inflated = String::from_utf8(reread::inflated(self.root, object)?)?;
+        let changed = inflated.replacen("\"awsRegion\":\"", "\"awsRegion\":\"x", 1);
+        let first = reread::records(changed.as_bytes())?.into_iter().next().context("an empty log")?;
+        let mut records = object.records.clone();
+        let run = records.first_mut().context("an empty log")?;
+        let original =
+            self.truth.contents.get(usize::try_from(run.content())?).context("no content")?.clone();
+        *run = Run::One(self.add_content(Content { sha256: Sha::of(&first), ..original }));
+        Ok((changed, records))
     }
 
     pub(super) fn delete_log(&mut self) -> Result<Vec<Effect>> {

@@ -7,6 +7,7 @@
 
 mod digest;
 mod log;
+mod member;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digests::{Digest, Integrity};
 use crate::truth::{Object, Truth};
+pub use member::Copied;
 
 /// One act, and what must be noticed of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -78,3 +78,50 @@ fn a_tree_with_too_few_chains_says_so() {
     let refused = Act::ALL.iter().find_map(|act| tamperer.act(*act).err()).unwrap();
     assert!(format!("{refused:#}").contains("no untouched chain"), "{refused:#}");
 }
+
+/// What a member plants is told by the truth too, and is signed by nobody whom anybody trusts.
+#[test]
+fn what_a_member_plants_is_told_by_the_truth() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    tree(root);
+    let mut tamperer = Tamperer::open(root).unwrap();
+    let trails = tamperer.truth.head.organization.trails.clone();
+    let member = trails.iter().find(|trail| trail.name == "member.trail").unwrap();
+    for (bucket, key) in tamperer.forget_backfill().unwrap() {
+        assert!(!object_path(root, &bucket, &key).exists(), "{key}");
+    }
+    let chain = tamperer.integrity.chains.iter().find(|chain| chain.trail == 0 && !chain.digests.is_empty());
+    let chain = chain.unwrap().clone();
+    let number = *chain.digests.iter().find_map(|digest| digest.logs.first()).unwrap();
+    let like = tamperer.log(number).unwrap().clone();
+    let other = trails[0].accounts.iter().copied().find(|account| *account != member.owner).unwrap();
+    for (unique, account, copied) in [
+        ("copied0000000000", member.owner, Copied::Taken),
+        ("copied0000000001", member.owner, Copied::Altered),
+        ("copied0000000002", other, Copied::Foreign),
+    ] {
+        let planted = tamperer.copy_log(number, (member, account), unique, copied).unwrap();
+        assert!(planted.key.contains(&format!("AWSLogs/{account}/")), "{}", planted.key);
+        let object = tamperer.truth.objects.last().unwrap().clone();
+        let bytes = reread::inflated(root, &object).unwrap();
+        assert_eq!((Some(Sha::of(&bytes)), object.key), (object.sha256, planted.key));
+        let taken: u64 = object.records.iter().map(|run| run.count()).sum();
+        assert_eq!(taken, if copied == Copied::Foreign { 0 } else { like.count() });
+        let same = object.records == like.records;
+        assert_eq!(same, copied == Copied::Taken, "the altered one has one other content");
+    }
+    let own = tamperer.integrity.chains.iter().find(|chain| trails[chain.trail] == *member).unwrap().clone();
+    for honest in [true, false] {
+        let forged =
+            tamperer.forge_digest((member, member.owner), &own.digests[1], &[number], honest).unwrap();
+        let object = tamperer.truth.objects.last().unwrap().clone();
+        let text = reread::inflated(root, &object).unwrap();
+        let document: crate::digests::Document = serde_json::from_slice(&text).unwrap();
+        assert_eq!(document.digest_s3_object, forged.key);
+        assert_eq!(document.log_files[0].s3_object, like.key);
+        assert_eq!(document.log_files.len(), 2);
+    }
+    let (written, _) = tamperer.finish().unwrap();
+    assert_eq!(written.tail.objects, written.objects.len() as u64);
+}

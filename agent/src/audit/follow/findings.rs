@@ -79,12 +79,12 @@ impl Shared {
     ) -> Result<(), LedgerError> {
         let Some(newest) = older.first() else { return Ok(()) };
         let versions = older.iter().map(|version| {
-            json!({"version": version.version, "etag": version.etag, "size": version.size,
+            json!({"version": version.id(), "etag": version.etag, "size": version.size,
                 "written": time(version.modified)})
         });
         let mut details = facts(object);
         details.insert("noncurrent".to_owned(), versions.collect());
-        let id = newest.version.as_deref().unwrap_or("null");
+        let id = newest.id();
         let text = format!(
             "a log file was overwritten or deleted: {}; {} older versions are there, the newest {id} of {} bytes, \
              written at {}",

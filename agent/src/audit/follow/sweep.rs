@@ -135,9 +135,13 @@ fn judge(ground: &Ground, found: &FoundObject, hauled: i64, chains: &[ChainRow])
     Ok(())
 }
 
-/// A trail with digests here that the configuration does not name.
+/// A trail with proven digests here that the configuration does not name. One that proves nothing says nothing of a
+/// trail: whoever plants a log could plant it too.
 fn others<'a>(chains: &'a [ChainRow], writers: &BTreeSet<String>) -> Option<&'a str> {
-    chains.iter().map(|row| row.id.trail.as_str()).find(|trail| !writers.contains(*trail))
+    let mut unnamed = chains.iter().filter(|row| !writers.contains(&row.id.trail));
+    let is_proven =
+        |row: &&ChainRow| Track::from_bytes(&row.state).is_some_and(|track| track.newest().is_some());
+    unnamed.find(is_proven).map(|row| row.id.trail.as_str())
 }
 
 #[cfg(test)]
@@ -218,6 +222,17 @@ mod tests {
         ChainRow { id, look_at: 0, state: track.to_bytes() }
     }
 
+    /// A chain of a single digest that its signature does not prove.
+    fn forged(trail: &str) -> ChainRow {
+        let genuine = chain(trail, &[3], "");
+        let end = T0 + 4 * CADENCE;
+        let place = Place { bucket: "bucket".into(), key: genuine.id.key_at(end) };
+        let mut track = Track::default();
+        let seen = Seen::Unusable { place: place.clone(), end };
+        track.accept(&place.key, end, &Examined { fault: None, seen, logs: Vec::new() });
+        ChainRow { state: track.to_bytes(), ..genuine }
+    }
+
     /// What it is, who is said to write, their chains, when the object was hauled, and the cause that is told.
     type Case<'a> = (&'a str, Option<&'a [&'a str]>, Vec<ChainRow>, i64, &'a str);
 
@@ -227,7 +242,7 @@ mod tests {
         let at_once = T0 + 4 * CADENCE + 600;
         let one = || chain("one", &whole, "");
         let two = || chain("two", &whole, "");
-        let cases: [Case<'_>; 10] = [
+        let cases: [Case<'_>; 11] = [
             ("all is known and covered", Some(&["one"]), vec![one()], at_once, ""),
             ("two trails, both with digests", Some(&["one", "two"]), vec![one(), two()], at_once, ""),
             ("hauled hours later", Some(&["one"]), vec![one()], T0 + 7 * CADENCE, ""),
@@ -239,6 +254,7 @@ mod tests {
                 at_once,
                 "two has no digests",
             ),
+            ("a forged digest of another trail", Some(&["one"]), vec![one(), forged("two")], at_once, ""),
             ("a trail that is not named", Some(&["one"]), vec![one(), two()], at_once, "two writes here too"),
             (
                 "validation was off for an hour",

@@ -226,10 +226,9 @@ impl<'a> Verdicts<'a> {
     ) -> Result<(), LedgerError> {
         let older = noncurrent(self.shared, ground, &object.key).await;
         self.shared.accuse_missing(ground, object, expected, &older).await?;
-        // What was deleted is not lost where versions are kept; what it is worth its hash will say.
-        if let Some(ObjectVersion { version: version @ Some(_), etag, size, .. }) = older.into_iter().next() {
-            let object = ObjectRef { version, etag, size, ..object.clone() };
-            hand_over(self.shared, object, looked).await?;
+        // What was deleted is not lost where versions are kept.
+        if let Some(older) = worth_hauling(self.shared, object, expected, &older).await {
+            hand_over(self.shared, older, looked).await?;
         }
         let cause = "a proven digest names it, and it is not in the bucket";
         self.note(object, Verdict::Missing, Some(expected), cause).await?;
@@ -300,6 +299,29 @@ fn digest_ref(ledger: &crate::ledger::Ledger, bucket: String, key: String) -> Re
     };
     let sha256 = ledger.object(&object)?.and_then(|row| row.sha256);
     Ok(DigestRef { bucket, key, sha256: sha256.map(hex::encode).unwrap_or_default() })
+}
+
+/// The older version that a deleted log file is hauled from: the newest with the content that its digest names, since
+/// it may have been overwritten before it was deleted; without one the newest, and what it is worth its hash will say.
+async fn worth_hauling(
+    shared: &Arc<Shared>,
+    object: &ObjectRef,
+    expected: &Expected,
+    older: &[ObjectVersion],
+) -> Option<ObjectRef> {
+    let at = |version: &ObjectVersion| ObjectRef {
+        version: Some(version.id().to_owned()),
+        etag: version.etag.clone(),
+        size: version.size,
+        ..object.clone()
+    };
+    for version in older.iter().filter(|_| older.len() > 1) {
+        let version = at(version);
+        if read_again(shared, &version, expected).await == LogOutcome::Valid {
+            return Some(version);
+        }
+    }
+    older.first().map(at)
 }
 
 /// The haul could not hash it whole: its container is damaged, or larger than a limit. What it is then is found

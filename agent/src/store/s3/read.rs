@@ -20,6 +20,7 @@ use crate::store::{
 
 const LIST: Operation = Operation::new("list objects", "s3:ListBucket");
 const GET: Operation = Operation::new("read object", "s3:GetObject");
+const GET_VERSION: Operation = Operation::new("read object", "s3:GetObject and s3:GetObjectVersion");
 /// A HEAD is a GET without a body to IAM; without s3:ListBucket, what is missing looks forbidden.
 const HEAD: Operation = Operation::new("look at object", "s3:GetObject and s3:ListBucket");
 
@@ -115,8 +116,9 @@ pub(super) async fn get(store: &S3Store, key: &str, options: GetOptions) -> Resu
         Some(Range { start, end }) => Some(format!("bytes={start}-{}", end - 1)),
         None => None,
     };
+    let operation = if options.version.is_some() { GET_VERSION } else { GET };
     let answer = store
-        .call(GET, key, |client| {
+        .call(operation, key, |client| {
             client
                 .get_object()
                 .bucket(&store.options.bucket)
