@@ -96,9 +96,9 @@ impl Running {
     fn address(&mut self) -> SocketAddr {
         self.until("it serves", |agent| {
             let told = agent.told();
-            let lines = told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut lines = told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             let serves = |line: &Value| line["message"] == "serve health and metrics";
-            let address = lines.filter(serves).next_back();
+            let address = lines.rfind(serves);
             agent.address = address.map(|line| line["address"].as_str().unwrap().parse().unwrap());
             agent.address.is_some()
         });

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use trailhaul_core::verify::{parse_public_keys, write_public_keys};
 use trailhaul_tests::digests::{self, Chain, Integrity, KEYS};
 use trailhaul_tests::emulator::{Emulator, Kind};
-use trailhaul_tests::org::{Options, Organization};
+use trailhaul_tests::org::{Carries, Options, Organization};
 use trailhaul_tests::proxy::{Action, Answer, Proxy, Service};
 use trailhaul_tests::{delivery, truth};
 use tree::{Ran, Tree, finish};
@@ -123,6 +123,7 @@ fn about_trails(organization: &Organization, trails: &Trails, operation: &str) -
                 json!({
                     "Name": trail.name, "S3BucketName": trail.bucket, "S3KeyPrefix": trail.prefix,
                     "HomeRegion": trail.home_region, "LogFileValidationEnabled": trail.validation,
+                    "IsOrganizationTrail": trail.carries == Carries::Organization,
                     "TrailARN": format!("arn:aws:cloudtrail:{}:{HOME}:trail/{}", trail.home_region, trail.name),
                 })
             });
@@ -183,6 +184,43 @@ async fn live_buckets_are_verified_with_the_roles_and_keys_of_the_accounts() {
     let again = live.verify(&offline);
     assert_eq!((again.code, again.json()), (Some(0), ran.json()));
     assert!(live.proxy.seen().iter().all(|request| request.service != Service::CloudTrail));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_place_of_the_aws_cli_the_trail_alone_is_enough() {
+    let Some(live) = Live::start(46).await else { return };
+    let chain = live.chain();
+    let trail = &live.organization.trails[chain.trail];
+    assert!(trail.carries == Carries::Organization);
+    let arn = format!("arn:aws:cloudtrail:{}:{HOME}:trail/{}", trail.home_region, trail.name);
+    let like_aws = |trail_arn: &str, more: &[&str]| {
+        let asked = ["verify", "--like-aws", "--trail-arn", trail_arn, "--region", &chain.region];
+        let times = ["--start-time", "beginning", "--end-time", &live.until];
+        finish(live.cloud.command("live.yaml", &[&asked[..], &times[..], more].concat()))
+    };
+    let denied = like_aws(&arn, &["--account-id", &chain.account.to_string()]);
+    assert_eq!(denied.code, Some(255), "{denied:?}");
+    assert!(
+        denied.stderr.contains("cloudtrail:DescribeTrails") && denied.stderr.contains("--bucket"),
+        "{denied:?}"
+    );
+
+    *live.trails.lock().unwrap() = Trails::All(None);
+    let unknown = like_aws(&format!("{arn}-other"), &[]);
+    assert_eq!(unknown.stderr, format!("\nA trail could not be found for {arn}-other\n"));
+    let whose = like_aws(&arn, &[]);
+    assert_eq!(whose.stderr, "\nMissing required parameter for organization trail: '--account-id'\n");
+    assert_eq!((unknown.code, whose.code), (Some(255), Some(255)));
+
+    let account = chain.account.to_string();
+    let found = like_aws(&arn, &["--account-id", &account]);
+    assert_eq!(found.code, Some(0), "{found:?}");
+    assert!(found.stdout.contains("digest files valid") && found.stderr.is_empty(), "{found:?}");
+    let organization = live.organization.id.to_string();
+    let given =
+        ["--s3-bucket", &trail.bucket, "--s3-prefix", &trail.prefix, "--organization-id", &organization];
+    let given = like_aws(&arn, &[&["--account-id", account.as_str()][..], &given[..]].concat());
+    assert_eq!((given.code, &given.stdout), (Some(0), &found.stdout));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

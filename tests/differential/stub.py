@@ -1,6 +1,7 @@
 """S3 and CloudTrail on 127.0.0.1, as far as `aws cloudtrail validate-logs` asks them."""
 
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -74,9 +75,18 @@ class Handler(BaseHTTPRequestHandler):
             return self.xml(404, f"<Error><Code>NoSuchKey</Code><Message>none</Message><Key>{escape(key)}</Key></Error>")
         metadata = Path(f"{file}.metadata.json")
         fields = json.loads(metadata.read_text()) if metadata.exists() else {}
-        self.answer(200, file.read_bytes(), [(f"x-amz-meta-{name}", value) for name, value in fields.items()])
+        headers = [(f"x-amz-meta-{name}", value) for name, value in fields.items()]
+        body, etag = file.read_bytes(), f'"{file.stat().st_mtime_ns:x}"'
+        ranged = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if not ranged or not body:
+            return self.answer(200, body, [*headers, ("ETag", etag)])
+        first, last = int(ranged[1]), min(int(ranged[2]), len(body) - 1)
+        headers += [("ETag", etag), ("Content-Range", f"bytes {first}-{last}/{len(body)}")]
+        self.answer(206, body[first : last + 1], headers)
 
     def list(self, folder, bucket, query):
+        if query.get("list-type") == ["2"]:
+            return self.list_v2(folder, bucket, query)
         prefix, marker = query.get("prefix", [""])[0], query.get("marker", [""])[0]
         files = (file for file in folder.rglob("*") if file.is_file() and not file.name.endswith(".metadata.json"))
         keys = sorted(str(file.relative_to(folder)) for file in files)
@@ -86,6 +96,29 @@ class Handler(BaseHTTPRequestHandler):
         truncated = str(len(keys) > PAGE).lower()
         self.xml(200, f"<ListBucketResult><Name>{bucket}</Name><EncodingType>url</EncodingType>"
                       f"<IsTruncated>{truncated}</IsTruncated>{contents}</ListBucketResult>")
+
+    def list_v2(self, folder, bucket, query):
+        """As trailhaul lists; a token is the last name of the page before."""
+        asked = {name: values[0] for name, values in query.items()}
+        prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter")
+        after = asked.get("continuation-token") or asked.get("start-after", "")
+        files = (file for file in folder.rglob("*") if file.is_file() and not file.name.endswith(".metadata.json"))
+        names = set()
+        for file in files:
+            key = str(file.relative_to(folder))
+            if key.startswith(prefix):
+                rest = key[len(prefix):]
+                names.add(prefix + rest[: rest.index(delimiter) + 1] if delimiter and delimiter in rest else key)
+        names = sorted(name for name in names if name > after)
+        page, truncated = names[:PAGE], len(names) > PAGE
+        contents = "".join(
+            f"<CommonPrefixes><Prefix>{quote(name)}</Prefix></CommonPrefixes>" if delimiter and name.endswith(delimiter)
+            else f'<Contents><Key>{quote(name)}</Key><ETag>"{(folder / name).stat().st_mtime_ns:x}"</ETag>'
+                 f"<Size>{(folder / name).stat().st_size}</Size></Contents>"
+            for name in page)
+        token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if truncated else ""
+        self.xml(200, f"<ListBucketResult><Name>{bucket}</Name><EncodingType>url</EncodingType>"
+                      f"<IsTruncated>{str(truncated).lower()}</IsTruncated>{token}{contents}</ListBucketResult>")
 
     def xml(self, status, text):
         body = f'<?xml version="1.0" encoding="UTF-8"?>\n{text}'.encode()

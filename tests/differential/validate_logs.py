@@ -37,7 +37,7 @@ def main():
     stub = Stub()
     os.environ.update(
         AWS_ACCESS_KEY_ID="dummy", AWS_SECRET_ACCESS_KEY="dummy", AWS_EC2_METADATA_DISABLED="true",
-        AWS_ENDPOINT_URL=stub.url, AWS_CONFIG_FILE="/nonexistent", AWS_SHARED_CREDENTIALS_FILE="/nonexistent",
+        AWS_ENDPOINT_URL=stub.url, AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         AWS_MAX_ATTEMPTS="1", AWS_PAGER="", AWS_S3_US_EAST_1_REGIONAL_ENDPOINT="regional",
     )
     keys = [Key(), Key(), Key()]
@@ -84,6 +84,9 @@ def case(trailhaul, stub, root, rng, keys):
         "cloudtrail", "validate-logs", "--region", org.region, "--trail-arn", arn, "--s3-bucket", bucket,
         "--s3-prefix", org.prefix, "--start-time", iso(start), "--end-time", iso(end), *verbose,
     ])
+    trouble = ""
+    if bucket == "trail-bucket" and len(list(org.root.iterdir())) == 1:
+        trouble = by_arn(trailhaul, stub, org, arn, [iso(start), iso(end)], verbose)
     buckets = [bucket] + sorted(b.name for b in org.root.iterdir() if b.name != bucket)
     sources = [arg for name in buckets for arg in ("--bucket", f"file://{org.root / name}") if (org.root / name).exists()]
     common = [trailhaul, "verify", *sources, "--public-keys", str(saved)]
@@ -91,7 +94,7 @@ def case(trailhaul, stub, root, rng, keys):
         *common, "--like-aws", "--trail-arn", arn, "--region", org.region, "--account", ACCOUNT,
         "--s3-prefix", org.prefix, "--from", iso(start), "--until", iso(end), *verbose,
     ])
-    trouble = differences(theirs, ours)
+    trouble += differences(theirs, ours)
     within = ["--output", "json", "--from", iso(org.start), "--until", iso(org.end)]
     wrong, found = verdict(org, before, after, run([*common, *within, "--trail", org.trail]), acts)
     trouble += wrong
@@ -101,6 +104,21 @@ def case(trailhaul, stub, root, rng, keys):
         wrong, _ = verdict(org, before, after, everything, acts, whole=True)
         trouble += "".join(f"{line}\n" for line in wrong.splitlines() if "planted" in line)
     return acts, trouble, theirs[2], found
+
+
+def by_arn(trailhaul, stub, org, arn, times, verbose):
+    """The same without a bucket: both ask CloudTrail where the trail writes, and read the bucket over S3."""
+    stub.trails = [{
+        "TrailARN": arn, "Name": org.trail, "S3BucketName": "trail-bucket", "HomeRegion": org.home,
+        "LogFileValidationEnabled": True, "IsOrganizationTrail": False,
+        **({"S3KeyPrefix": org.prefix} if org.prefix else {}),
+    }]
+    trouble = ""
+    for arn in (arn, f"{arn}-other"):
+        asked = ["--trail-arn", arn, "--start-time", times[0], "--end-time", times[1], "--region", org.region, *verbose]
+        theirs = aws(["cloudtrail", "validate-logs", *asked])
+        trouble += differences(theirs, run([trailhaul, "verify", "--like-aws", *asked]))
+    return trouble
 
 
 def verdict(org, before, after, normal, acts, whole=False):

@@ -48,6 +48,18 @@ pub(super) async fn walk_group(
             }
         }
     }
+    // A copying tool loses all signatures or none; where others have theirs, somebody took this one away.
+    let signed: HashSet<String> = walks
+        .iter()
+        .filter(|walk| walk.chain.newest().is_some())
+        .map(|walk| walk.source.bucket.clone())
+        .collect();
+    for walk in &mut walks {
+        if !signed.contains(&walk.source.bucket) {
+            walk.assume_genuine();
+        }
+        walk.check_vouched().await;
+    }
     let moves = link_moves(&mut walks);
     let mut named = HashSet::new();
     let mut whole = request.trails.is_empty();

@@ -79,7 +79,8 @@ impl Shared {
     }
 }
 
-/// Walks a chain; what is left is to judge it, when its neighbours are known.
+/// Walks a chain; what is left is to judge it, when its neighbours are known: [`Walk::assume_genuine`] where none of
+/// them has a signature, [`Walk::check_vouched`], [`Walk::finish`].
 pub(super) async fn walk_chain<'a>(
     shared: &'a Shared,
     source: &'a Source,
@@ -110,8 +111,6 @@ pub(super) async fn walk_chain<'a>(
             None => break,
         }
     }
-    walk.assume_genuine();
-    walk.check_vouched().await;
     walk
 }
 
@@ -278,7 +277,7 @@ impl Walk<'_> {
 
     /// In a copy that has lost the signatures of all its digests, takes each for genuine that its successor does
     /// not contradict, so that whatever contradicts itself is still found. Nothing counts as proven then.
-    fn assume_genuine(&mut self) {
+    pub(super) fn assume_genuine(&mut self) {
         let lost = |fault: &Fault| matches!(fault.kind, FaultKind::Digest(DigestFault::SignatureMissing));
         let unreadable = |fault: &Fault| match &fault.kind {
             FaultKind::Unread(_) => true,
@@ -304,7 +303,7 @@ impl Walk<'_> {
     }
 
     /// Checks the logs of digests that only their successors prove.
-    async fn check_vouched(&mut self) {
+    pub(super) async fn check_vouched(&mut self) {
         let vouched: Vec<Place> = self.chain.vouched().cloned().collect();
         for place in vouched {
             let Some(key) = self.faults.get(&place).map(|fault| fault.key.clone()) else { continue };

@@ -40,12 +40,19 @@ pub(super) struct Cloud {
     config: Option<Config>,
     opener: Option<ConfiguredOpener>,
     aws: Option<Aws>,
+    /// Where to ask, where there is no configuration; otherwise the environment says.
+    region: Option<String>,
 }
 
 impl Cloud {
     /// Nothing is asked for yet.
     pub(super) fn new(config: Option<Config>) -> Self {
-        Self { config, opener: None, aws: None }
+        Self { config, opener: None, aws: None, region: None }
+    }
+
+    /// Asks in this region where there is no configuration.
+    pub(super) fn set_region(&mut self, region: &str) {
+        self.region = Some(region.to_owned());
     }
 
     pub(super) fn config(&self) -> Option<&Config> {
@@ -104,7 +111,10 @@ impl Cloud {
                 },
                 Err(error) => Err(error),
             },
-            None => Aws::connect(&config::Aws::default(), clock).await.map_err(OpenerError::from),
+            None => {
+                let options = config::Aws { region: self.region.clone(), ..config::Aws::default() };
+                Aws::connect(&options, clock).await.map_err(OpenerError::from)
+            }
         };
         match connected {
             Ok(aws) => Ok(self.aws.insert(aws).clone()),
@@ -167,6 +177,21 @@ impl Cloud {
         let (aws, config) = (self.aws.as_ref()?, self.config.as_ref()?);
         let (retry, cancel) = (RetryPolicy::requests(), CancellationToken::new());
         Some(Arc::new(AskTrails::of_config(aws, config, retry, cancel)))
+    }
+
+    /// Who may describe trails: the agent's own credentials, then each role with which the configuration reads a
+    /// trail's bucket.
+    pub(super) async fn trail_callers(&mut self, output: &mut Output) -> Result<Vec<CloudTrail>, ExitCode> {
+        let aws = self.aws(output).await?;
+        let mut callers = vec![CloudTrail::new(&aws, aws.base())];
+        for trail in self.config.iter().flat_map(|config| config.trails.listed()) {
+            // A role that cannot be assumed as it is configured is said when the bucket is opened.
+            let Ok(Some(options)) = S3Options::of_trail(&aws, trail) else { continue };
+            if callers.iter().all(|caller| caller.caller() != options.identity.caller()) {
+                callers.push(CloudTrail::new(&aws, options.identity));
+            }
+        }
+        Ok(callers)
     }
 
     fn is_configured(&self, place: &Place) -> bool {

@@ -7,6 +7,7 @@
 mod args;
 mod like_aws;
 mod sources;
+mod trail;
 
 use std::sync::Arc;
 use std::time::Duration;

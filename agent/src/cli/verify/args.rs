@@ -57,10 +57,15 @@ pub(in crate::cli) struct Args {
     /// With --like-aws: the trail.
     #[arg(long, value_name = "ARN", requires = "like_aws")]
     pub(super) trail_arn: Option<String>,
+    /// With --like-aws: the bucket's name, as that command takes it. Without it and --bucket, CloudTrail is asked
+    /// where the trail writes.
+    #[arg(long, value_name = "NAME", requires = "like_aws", conflicts_with = "bucket")]
+    pub(super) s3_bucket: Option<String>,
     /// With --like-aws: what stands before AWSLogs in the bucket.
     #[arg(long, value_name = "PREFIX", requires = "like_aws")]
     pub(super) s3_prefix: Option<String>,
-    /// With --like-aws: the organization of an organization trail.
+    /// With --like-aws: the organization of an organization trail. Without it, that of the folders below AWSLogs,
+    /// where CloudTrail was asked for the trail.
     #[arg(long, value_name = "ID", requires = "like_aws")]
     pub(super) organization_id: Option<String>,
     /// With --like-aws: name valid files too.

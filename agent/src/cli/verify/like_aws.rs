@@ -1,17 +1,17 @@
 //! `verify --like-aws`.
 
 use jiff::Timestamp;
-use trailhaul_core::model::AccountId;
 
 use super::super::{ExitCode, Output};
 use super::Args;
 use super::sources::Prepared;
+use super::trail::{organization_of, parse_arn};
 use crate::audit::like_aws::{LikeAws, Stream, validate};
 use crate::config::Start;
 use crate::runtime::{Clock as _, SystemClock};
 
 pub(super) async fn run(args: &Args, prepared: Prepared, output: &mut Output) -> ExitCode {
-    let ask = match request(args, &prepared, SystemClock.now()) {
+    let ask = match request(args, &prepared, SystemClock.now()).await {
         Ok(ask) => ask,
         Err(why) => {
             output.error_text(&format!("\n{why}\n"));
@@ -39,17 +39,10 @@ pub(super) async fn run(args: &Args, prepared: Prepared, output: &mut Output) ->
 }
 
 /// What that command makes of its options, or its words about them.
-fn request(args: &Args, prepared: &Prepared, now: Timestamp) -> Result<LikeAws, String> {
+async fn request(args: &Args, prepared: &Prepared, now: Timestamp) -> Result<LikeAws, String> {
     let trail_arn = args.trail_arn.clone().unwrap_or_default();
-    let parts: Vec<&str> = trail_arn.split(':').collect();
-    let [_, _, "cloudtrail", home, account, trail] = parts.as_slice() else {
-        return Err(format!("Invalid trail ARN provided: {trail_arn}"));
-    };
-    let account = match (args.account.first(), account.parse::<AccountId>(), trail.starts_with("trail/")) {
-        (Some(account), Ok(_), true) => *account,
-        (None, Ok(account), true) => account,
-        _ => return Err(format!("Invalid trail ARN provided: {trail_arn}")),
-    };
+    let (owner, home) = parse_arn(&trail_arn)?;
+    let account = args.account.first().copied().unwrap_or(owner);
     let seconds = |time: Option<Start>| time.and_then(|time| time.resolve(now)).map(Timestamp::as_second);
     let from = seconds(args.from).unwrap_or_default();
     let until = seconds(args.until).unwrap_or_else(|| now.as_second());
@@ -57,11 +50,17 @@ fn request(args: &Args, prepared: &Prepared, now: Timestamp) -> Result<LikeAws, 
         return Err("Invalid time range specified: start-time must occur before end-time".to_owned());
     }
     let prefix = args.s3_prefix.clone().unwrap_or_else(|| prepared.prefix.clone());
+    let organization = match (&args.organization_id, prepared.sources.iter().next()) {
+        (None, Some(source)) if prepared.of_organization => {
+            organization_of(&prepared.sources, source, account).await?
+        }
+        (given, _) => given.clone(),
+    };
     Ok(LikeAws {
-        region: args.region.first().cloned().unwrap_or_else(|| (*home).to_owned()),
+        region: args.region.first().cloned().unwrap_or_else(|| home.to_owned()),
         bucket: prepared.first.clone(),
         prefix: prefix.trim_end_matches('/').to_owned(),
-        organization: args.organization_id.clone(),
+        organization,
         account,
         from,
         until,

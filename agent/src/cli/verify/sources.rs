@@ -8,7 +8,7 @@ use super::super::load::load;
 use super::super::{ExitCode, Global, Output};
 use super::Args;
 use crate::audit::{Keys, Outlook, Source, Sources, TrailOracle};
-use crate::config::{Carries, Place};
+use crate::config::{Carries, Config, Place, Trail};
 
 /// What is to be verified, and with which keys.
 pub(super) struct Prepared {
@@ -24,6 +24,8 @@ pub(super) struct Prepared {
     pub(super) copies: bool,
     /// Whether a source is a bucket, and not a folder.
     pub(super) remote: bool,
+    /// Whether CloudTrail was asked for the trail of `--like-aws` and says that it is an organization's.
+    pub(super) of_organization: bool,
 }
 
 /// A bucket to read: once, however many trails write to it.
@@ -40,7 +42,15 @@ pub(super) async fn prepare(
     mut sources: Sources,
     output: &mut Output,
 ) -> Result<Prepared, ExitCode> {
-    let (wanted, mut cloud) = wanted(args, global, output)?;
+    let mut of_organization = false;
+    let (wanted, mut cloud) = match wanted(args, global, output)? {
+        (None, mut cloud) => {
+            let trail = super::trail::find(args, &mut cloud, output).await?;
+            of_organization = trail.of_organization;
+            (vec![Wanted::bucket(&trail.bucket, &trail.prefix, output)?], cloud)
+        }
+        (Some(wanted), cloud) => (wanted, cloud),
+    };
     if args.original.is_some() && wanted.len() != 1 {
         output.trouble("--as names the original of one bucket or folder: give exactly one --bucket");
         return Err(ExitCode::Usage);
@@ -60,7 +70,7 @@ pub(super) async fn prepare(
     }
     let keys = cloud.keys(&key_files(args, &cloud), output)?;
     let copies = sources.iter().all(|source| source.outlook == Outlook::Copy);
-    Ok(Prepared { sources, keys, oracle: cloud.oracle(), prefix, first, copies, remote })
+    Ok(Prepared { sources, keys, oracle: cloud.oracle(), prefix, first, copies, remote, of_organization })
 }
 
 /// The saved keys: of the command line, else of the configuration.
@@ -71,44 +81,78 @@ fn key_files(args: &Args, cloud: &Cloud) -> Vec<PathBuf> {
     }
 }
 
-/// The buckets of the command line, else those of the configuration's trails.
-fn wanted(args: &Args, global: &Global, output: &mut Output) -> Result<(Vec<Wanted>, Cloud), ExitCode> {
-    let mut wanted: Vec<Wanted> = Vec::new();
-    if args.bucket.is_empty() {
+/// The buckets of the command line, else those of the configuration's trails; `None` where CloudTrail is to be asked.
+fn wanted(
+    args: &Args,
+    global: &Global,
+    output: &mut Output,
+) -> Result<(Option<Vec<Wanted>>, Cloud), ExitCode> {
+    let named = args.s3_bucket.iter().map(|name| format!("s3://{name}"));
+    let buckets: Vec<String> = args.bucket.iter().cloned().chain(named).collect();
+    if buckets.is_empty() && args.like_aws {
+        let config = optional_config(global, output)?;
+        // Who tails folders alone may have no AWS to ask.
+        let folders = config.as_ref().filter(|config| config.trails.listed().iter().all(is_folder));
+        let wanted = folders.map(of_config);
+        return Ok((wanted, Cloud::new(config)));
+    }
+    if buckets.is_empty() {
         let config = load(global, output)?;
-        for trail in config.trails.listed() {
-            let prefix = trail.place.prefix().to_owned();
-            match wanted.iter_mut().find(|wanted| wanted.place.bucket() == trail.place.bucket()) {
-                Some(wanted) => {
-                    wanted.prefixes.push(prefix);
-                    wanted.carries.push(trail.carries.clone());
-                }
-                None => wanted.push(Wanted {
-                    place: trail.place.clone(),
-                    prefixes: vec![prefix],
-                    carries: vec![trail.carries.clone()],
-                }),
-            }
-        }
-        return Ok((wanted, Cloud::new(Some(config))));
+        return Ok((Some(of_config(&config)), Cloud::new(Some(config))));
     }
-    let here = std::env::current_dir().unwrap_or_default();
-    for bucket in &args.bucket {
-        match Place::parse(bucket, &here) {
-            Ok(place) => {
-                let prefixes = vec![place.prefix().to_owned()];
-                wanted.push(Wanted { place, prefixes, carries: Vec::new() });
-            }
-            Err(error) => {
-                output.trouble(&format!("--bucket {bucket}: {error}"));
-                return Err(ExitCode::Usage);
-            }
-        }
-    }
+    let wanted = buckets.iter().map(|bucket| Wanted::parse(bucket, output));
+    let wanted = wanted.collect::<Result<Vec<Wanted>, ExitCode>>()?;
     // Folders need neither roles nor AWS.
     let remote = wanted.iter().any(|wanted| wanted.place.s3_bucket().is_some());
     let config = if remote { optional_config(global, output)? } else { None };
-    Ok((wanted, Cloud::new(config)))
+    Ok((Some(wanted), Cloud::new(config)))
+}
+
+fn is_folder(trail: &Trail) -> bool {
+    trail.place.folder().is_some()
+}
+
+/// The buckets of the configuration's trails.
+fn of_config(config: &Config) -> Vec<Wanted> {
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for trail in config.trails.listed() {
+        let prefix = trail.place.prefix().to_owned();
+        match wanted.iter_mut().find(|wanted| wanted.place.bucket() == trail.place.bucket()) {
+            Some(wanted) => {
+                wanted.prefixes.push(prefix);
+                wanted.carries.push(trail.carries.clone());
+            }
+            None => wanted.push(Wanted {
+                place: trail.place.clone(),
+                prefixes: vec![prefix],
+                carries: vec![trail.carries.clone()],
+            }),
+        }
+    }
+    wanted
+}
+
+impl Wanted {
+    /// A bucket or folder of the command line.
+    fn parse(bucket: &str, output: &mut Output) -> Result<Self, ExitCode> {
+        let here = std::env::current_dir().unwrap_or_default();
+        match Place::parse(bucket, &here) {
+            Ok(place) => {
+                let prefixes = vec![place.prefix().to_owned()];
+                Ok(Self { place, prefixes, carries: Vec::new() })
+            }
+            Err(error) => {
+                output.trouble(&format!("--bucket {bucket}: {error}"));
+                Err(ExitCode::Usage)
+            }
+        }
+    }
+
+    /// A bucket as CloudTrail names it.
+    fn bucket(name: &str, prefix: &str, output: &mut Output) -> Result<Self, ExitCode> {
+        let wanted = Self::parse(&format!("s3://{name}"), output)?;
+        Ok(Self { prefixes: vec![prefix.to_owned()], ..wanted })
+    }
 }
 
 async fn open(
