@@ -7,6 +7,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::disallowed_methods,
     reason = "a test"
 )]
 
@@ -33,6 +34,8 @@ enum Trails {
     None,
     /// All of them, stopped at this time where one is given.
     All(Option<i64>),
+    /// All of them, stopped at the first time and started again at the second.
+    Resumed(i64, i64),
 }
 
 /// Where the emulator's buckets are.
@@ -55,9 +58,14 @@ struct Live {
 impl Live {
     /// An organization with digests in the buckets of an emulator, behind a proxy that answers for CloudTrail.
     async fn start(seed: u64) -> Option<Self> {
-        println!("seed {seed}");
+        Self::begin(Options { seed, ..Options::default() }).await
+    }
+
+    /// The same; seed and start are those of the options.
+    async fn begin(options: Options) -> Option<Self> {
+        println!("seed {}", options.seed);
         let emulator = Emulator::start(Kind::Ministack)?;
-        let options = Options { seed, accounts: 4, regions: 2, hours: 4, rate: 20, ..Options::default() };
+        let options = Options { accounts: 4, regions: 2, hours: 4, rate: 20, ..options };
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let (organization, files) = delivery::simulate(folder.path(), &options).unwrap();
         files.finish().unwrap();
@@ -118,7 +126,7 @@ fn about_trails(organization: &Organization, trails: &Trails, operation: &str) -
     match (trails, operation) {
         (Trails::Denied, _) => Action::Answer(Answer::json(400, "AccessDeniedException")),
         (Trails::None, _) => answer(&json!({"trailList": []})),
-        (Trails::All(_), "DescribeTrails") => {
+        (Trails::All(_) | Trails::Resumed(..), "DescribeTrails") => {
             let list = organization.trails.iter().map(|trail| {
                 json!({
                     "Name": trail.name, "S3BucketName": trail.bucket, "S3KeyPrefix": trail.prefix,
@@ -128,6 +136,10 @@ fn about_trails(organization: &Organization, trails: &Trails, operation: &str) -
                 })
             });
             answer(&json!({"trailList": list.collect::<Vec<_>>()}))
+        }
+        (Trails::Resumed(stopped, started), _) => {
+            let times = json!({"IsLogging": true, "StopLoggingTime": stopped, "StartLoggingTime": started});
+            answer(&times)
         }
         (Trails::All(stopped), _) => match stopped {
             Some(at) => answer(&json!({"IsLogging": false, "StopLoggingTime": at})),
@@ -267,6 +279,10 @@ async fn missing_newest_digests_are_weighed_by_what_cloudtrail_says_of_the_trail
     assert_eq!((ran.code, missing(&ran)), (Some(1), gone.len()), "{ran:?}");
     let ran = judge(Trails::All(Some(kept.last().unwrap().end)));
     assert_eq!((ran.code, said(&ran, "finding")), (Some(0), Vec::new()), "{ran:?}");
+    let ran = judge(Trails::Resumed(kept.last().unwrap().end, until.as_second() + 60));
+    assert_eq!((ran.code, said(&ran, "finding")), (Some(0), Vec::new()), "{ran:?}");
+    let stopped = said(&ran, "note").into_iter().filter(|(outcome, _)| outcome == "gap-trail-stopped");
+    assert!(stopped.count() >= gone.len(), "{ran:?}");
     let ran = judge(Trails::None);
     assert_eq!((ran.code, said(&ran, "finding")), (Some(69), Vec::new()), "{ran:?}");
     assert!(said(&ran, "unknown").iter().all(|(outcome, _)| outcome == "gap-trail-gone"), "{ran:?}");
@@ -277,6 +293,48 @@ async fn missing_newest_digests_are_weighed_by_what_cloudtrail_says_of_the_trail
         notes.iter().any(|(outcome, _)| outcome == "standing"),
         "it says that nobody could be asked: {notes:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_accuses_no_trail_that_was_stopped() {
+    const HOUR: i64 = 3_600;
+    // The newest digests are hours old: the next one of each chain is overdue.
+    let now = jiff::Timestamp::now().as_second();
+    let options = Options { seed: 46, start: now - 4 * HOUR - 4 * HOUR, ..Options::default() };
+    let Some(live) = Live::begin(options).await else { return };
+    let ends: Vec<i64> =
+        normal(&live.integrity).filter_map(|chain| Some(chain.digests.last()?.end)).collect();
+    let (first, chains) = (*ends.iter().min().unwrap(), ends.len());
+    assert!(ends.iter().max().unwrap() + HOUR + 60 < now, "the next digests are due");
+    let run = |name: &str, trails: Trails| {
+        *live.trails.lock().unwrap() = trails;
+        let state = format!("/state-{name}\n");
+        let config = live.cloud.config(name, "").replace("/state\n", &state);
+        let config = config.replace("  mode: off\n", "  mode: attest\n  grace: 60s\n");
+        fs::write(live.cloud.tree.path(&format!("{name}.yaml")), config).unwrap();
+        let mut command = live.cloud.command(&format!("{name}.yaml"), &["--output", "json", "run", "--once"]);
+        command.env("RUST_LOG", "info");
+        let ran = finish(command);
+        let listed =
+            finish(live.cloud.command(&format!("{name}.yaml"), &["--output", "json", "findings", "list"]));
+        let missing = listed.json()["findings"].as_array().unwrap().clone();
+        let missing = missing.iter().filter(|finding| finding["kind"] == "digest_missing").count();
+        (ran, missing)
+    };
+    let (ran, missing) = run("delivers", Trails::All(None));
+    assert!(ran.code == Some(1) && missing >= chains, "{missing} of {chains}: {ran:?}");
+    let (ran, missing) = run("denied", Trails::Denied);
+    assert!(ran.code == Some(1) && missing >= chains, "{missing} of {chains}: {ran:?}");
+    assert!(ran.stderr.contains("cannot ask whether a silent trail was stopped"), "{ran:?}");
+    let silent = [Trails::All(Some(first)), Trails::Resumed(first, now + HOUR), Trails::None];
+    for (trails, said) in silent.into_iter().zip(["stopped at", "started again at", "there is no such trail"])
+    {
+        let (ran, missing) = run(&said.replace(' ', "-"), trails);
+        assert_eq!((ran.code, missing), (Some(0), 0), "{ran:?}");
+        assert!(ran.stderr.contains(said), "{ran:?}");
+    }
+    let asked = live.proxy.seen().into_iter().filter(|request| request.operation == "DescribeTrails").count();
+    assert!(asked < 5 * 2 * chains, "one answer does for many chains: {asked} of {chains}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,10 +15,20 @@ use super::walk::{FaultKind, Walk};
 
 /// What excuses missing digests after the newest one.
 struct Tail {
-    /// The end of the newest digest.
+    /// The end of the newest digest, or when the trail was stopped.
     from: i64,
+    /// When it was started again.
+    until: i64,
+    weight: Weight,
     outcome: &'static str,
     why: &'static str,
+}
+
+impl Tail {
+    /// Whether nobody is accused of this time without a digest.
+    fn excuses(&self, from: i64, to: i64) -> bool {
+        to > self.from && from < self.until
+    }
 }
 
 impl Walk<'_> {
@@ -156,6 +166,11 @@ impl Walk<'_> {
         let from = self.chain.newest()?;
         let (outcome, why) = match standing? {
             Standing::Delivers | Standing::Stopped(_) => return None,
+            Standing::Resumed { stopped, started } => {
+                let why = "the trail was stopped and started again: CloudTrail tells both times";
+                let (weight, outcome) = (Weight::Note, "gap-trail-stopped");
+                return Some(Tail { from: stopped.max(from), until: started, weight, outcome, why });
+            }
             Standing::Gone => (
                 "gap-trail-gone",
                 "there is no such trail any more, and CloudTrail does not tell since when; its DeleteTrail event does",
@@ -181,7 +196,7 @@ impl Walk<'_> {
                 return None;
             }
         };
-        Some(Tail { from, outcome, why })
+        Some(Tail { from, until: i64::MAX, weight: Weight::Unknown, outcome, why })
     }
 
     fn note_standing(&mut self, why: String) {
@@ -219,13 +234,15 @@ impl Walk<'_> {
                 Coverage::Unproven(place) => {
                     (Weight::Note, Some(place), "not vouched for: the digest here proves nothing")
                 }
-                Coverage::Missing(place) if tail.is_some_and(|tail| from >= tail.from) => {
-                    let (outcome, why) = tail.map_or(("", ""), |tail| (tail.outcome, tail.why));
+                Coverage::Missing(place) if tail.is_some_and(|tail| tail.excuses(from, to)) => {
+                    let Some(tail) = tail else { continue };
                     let object = format!("s3://{place}");
-                    self.report.digests.unknown += 1;
-                    let problem = Problem::object(Weight::Unknown, "interval", outcome, object, why);
+                    let problem = Problem::object(tail.weight, "interval", tail.outcome, object, tail.why);
                     self.report.push(problem.during(from, to));
-                    open_from.get_or_insert(from);
+                    if tail.weight == Weight::Unknown {
+                        self.report.digests.unknown += 1;
+                        open_from.get_or_insert(from);
+                    }
                     continue;
                 }
                 Coverage::Missing(place) => {

@@ -3,18 +3,23 @@
 //! In: a chain. Out: what CloudTrail says of its trail, by the account that should know: of an organization's
 //! trail any account of the organization, of an account's own trail that account. A trail that was stopped or
 //! deleted is not accused of digests that it never wrote; where nobody may ask, the hourly cadence alone
-//! judges, and the report says so. Answers are kept: one per caller and region, one per trail. Failure is an
-//! answer of its own ([`Standing::Unknown`]).
+//! judges, and the report says so. Answers are kept, those that fail too: one per caller and region, one per caller
+//! and trail; a command keeps them for its life, a process that goes on asks again ([`AskTrails::asking_again`]).
+//! Failure is an answer of its own ([`Standing::Unknown`]). Bounded: [`MOST`] answers of each kind, then anew, and
+//! [`TIME`] for each.
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::Hash;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use trailhaul_core::verify::ChainId;
 
-use crate::aws::{Aws, Caller, CloudTrail, Role, TrailDescription, TrailStatus};
+use crate::aws::{Aws, Caller, CloudTrail, Failure, Role, TrailDescription, TrailStatus};
 use crate::config::{self, Config, RoleTarget};
 use crate::runtime::RetryPolicy;
 use crate::store::S3Options;
@@ -28,6 +33,13 @@ pub enum Standing {
     Undelivered(String),
     /// It was stopped at this time, in seconds since the Unix epoch.
     Stopped(i64),
+    /// It was stopped at one time and started again at another, in seconds since the Unix epoch.
+    Resumed {
+        /// When it was stopped last.
+        stopped: i64,
+        /// When it was started last.
+        started: i64,
+    },
     /// It delivers, and writes no digests any more; since when is not told.
     NoDigests,
     /// There is no such trail any more; since when is not told.
@@ -43,8 +55,41 @@ pub trait TrailOracle: Send + Sync + fmt::Debug {
     async fn standing(&self, chain: &ChainId) -> Standing;
 }
 
+/// Answers of one kind that are kept: some kilobytes each where a caller sees many trails.
+const MOST: usize = 1_000;
+
+/// The longest that an answer may take, with everything that is tried again.
+const TIME: Duration = Duration::from_secs(150);
+
 /// The trails that a caller sees in a region, or why it was not told.
 type TrailAnswer = Result<Vec<TrailDescription>, String>;
+/// The status of a trail as a caller sees it, or why it was not told.
+type StatusAnswer = Result<TrailStatus, String>;
+/// A caller, and the region or the trail that it asks about.
+type Question = (Caller, String);
+
+/// Answers, for as long as they count.
+#[derive(Debug)]
+struct Kept<K, V>(HashMap<K, (Instant, V)>);
+
+impl<K, V> Default for Kept<K, V> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash, V: Clone> Kept<K, V> {
+    fn get(&self, key: &K, age: Duration) -> Option<V> {
+        self.0.get(key).filter(|(at, _)| at.elapsed() < age).map(|(_, value)| value.clone())
+    }
+
+    fn keep(&mut self, key: K, value: V) {
+        if self.0.len() >= MOST {
+            self.0.clear();
+        }
+        self.0.insert(key, (Instant::now(), value));
+    }
+}
 
 /// CloudTrail, asked with the roles of the configuration.
 #[derive(Debug)]
@@ -56,10 +101,11 @@ pub struct AskTrails {
     role: Option<config::Role>,
     retry: RetryPolicy,
     cancel: CancellationToken,
-    /// Bounded by callers times home regions.
-    trails: Mutex<HashMap<(Caller, String), TrailAnswer>>,
-    /// Bounded by the trails seen.
-    statuses: Mutex<HashMap<String, Result<TrailStatus, String>>>,
+    /// For how long an answer counts.
+    age: Duration,
+    time: Duration,
+    trails: Mutex<Kept<Question, TrailAnswer>>,
+    statuses: Mutex<Kept<Question, StatusAnswer>>,
 }
 
 impl AskTrails {
@@ -80,8 +126,27 @@ impl AskTrails {
             role,
             retry,
             cancel,
+            age: Duration::MAX,
+            time: TIME,
             trails: Mutex::default(),
             statuses: Mutex::default(),
+        }
+    }
+
+    /// The same for a process that goes on: an answer counts for `age`, and may take `time` at most.
+    #[must_use]
+    pub fn asking_again(self, age: Duration, time: Duration) -> Self {
+        Self { age, time, ..self }
+    }
+
+    /// An answer, or why there is none within the time for it.
+    async fn ask<T, F>(&self, call: impl FnMut() -> F) -> Result<T, String>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        match tokio::time::timeout(self.time, self.retry.run(&self.cancel, call)).await {
+            Ok(answer) => answer.map_err(|gave_up| gave_up.error.to_string()),
+            Err(_) => Err(format!("CloudTrail did not answer within {} s", self.time.as_secs())),
         }
     }
 
@@ -104,26 +169,23 @@ impl AskTrails {
         let key = (caller.caller().clone(), region.to_owned());
         // Held while asking: many chains of one trail ask at the same time, and one answer does for all.
         let mut kept = self.trails.lock().await;
-        if let Some(answer) = kept.get(&key) {
-            return answer.clone();
+        if let Some(answer) = kept.get(&key, self.age) {
+            return answer;
         }
-        let answer = self.retry.run(&self.cancel, || caller.trails(region)).await;
-        let answer = answer.map_err(|gave_up| gave_up.error.to_string());
-        kept.insert(key, answer.clone());
+        let answer = self.ask(|| caller.trails(region)).await;
+        kept.keep(key, answer.clone());
         answer
     }
 
-    async fn status(&self, caller: &CloudTrail, trail: &TrailDescription) -> Result<TrailStatus, String> {
-        let mut kept = self.statuses.lock().await;
-        if let Some(answer) = kept.get(&trail.arn) {
-            return answer.clone();
-        }
-        let asked = self.retry.run(&self.cancel, || caller.status(&trail.home_region, &trail.arn)).await;
-        let answer = asked.map_err(|gave_up| gave_up.error.to_string());
+    async fn status(&self, caller: &CloudTrail, trail: &TrailDescription) -> StatusAnswer {
         // Another account may be allowed what this one is not.
-        if answer.is_ok() {
-            kept.insert(trail.arn.clone(), answer.clone());
+        let key = (caller.caller().clone(), trail.arn.clone());
+        let mut kept = self.statuses.lock().await;
+        if let Some(answer) = kept.get(&key, self.age) {
+            return answer;
         }
+        let answer = self.ask(|| caller.status(&trail.home_region, &trail.arn)).await;
+        kept.keep(key, answer.clone());
         answer
     }
 }
@@ -175,6 +237,9 @@ fn judge(trail: &TrailDescription, status: TrailStatus) -> Standing {
         ),
         _ if !trail.validates => Standing::NoDigests,
         TrailStatus { digest_error: Some(why), .. } => Standing::Undelivered(why),
+        TrailStatus { stopped: Some(stopped), started: Some(started), .. } if stopped <= started => {
+            Standing::Resumed { stopped, started }
+        }
         _ => Standing::Delivers,
     }
 }
@@ -210,5 +275,29 @@ mod tests {
         let undelivered = Standing::Undelivered("AccessDenied".to_owned());
         assert_eq!(judge(&trail(true), status(true, None, Some("AccessDenied"))), undelivered);
         assert!(matches!(judge(&trail(true), status(false, None, None)), Standing::Unknown(_)));
+        let resumed = TrailStatus { started: Some(9), ..status(true, Some(5), None) };
+        assert_eq!(judge(&trail(true), resumed), Standing::Resumed { stopped: 5, started: 9 });
+        let both = TrailStatus { started: Some(9), ..status(true, Some(5), Some("AccessDenied")) };
+        assert_eq!(judge(&trail(true), both), undelivered, "a stop of long ago explains nothing");
+        let stopped = TrailStatus { started: Some(3), ..status(false, Some(5), None) };
+        assert_eq!(judge(&trail(true), stopped), Standing::Stopped(5));
+        let first = TrailStatus { started: Some(3), ..status(true, None, None) };
+        assert_eq!(judge(&trail(true), first), Standing::Delivers);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_count_for_a_while_and_are_bounded() {
+        let age = Duration::from_secs(900);
+        let mut kept = Kept::default();
+        kept.keep("a", 1);
+        tokio::time::advance(Duration::from_secs(899)).await;
+        assert_eq!((kept.get(&"a", age), kept.get(&"b", age)), (Some(1), None));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!((kept.get(&"a", age), kept.get(&"a", Duration::MAX)), (None, Some(1)));
+        let mut kept = Kept::default();
+        for number in 0..3 * MOST {
+            kept.keep(number, ());
+            assert!(kept.0.len() <= MOST);
+        }
     }
 }

@@ -18,8 +18,10 @@ use super::engine::{Engine, Means};
 use super::run::{RunError, RunOptions};
 use super::seams::{LaneIntake, LedgerInventory};
 use super::tails::tail_config;
-use crate::audit::follow::{FollowMeans, FollowRules, Followed, Follower, Ground, Listings, remembered_keys};
-use crate::audit::{AskCloudTrail, KeySource, Keys, Outlook, load_key_file};
+use crate::audit::follow::{
+    ASK_AGAIN, FollowMeans, FollowRules, Followed, Follower, Ground, Listings, remembered_keys,
+};
+use crate::audit::{AskCloudTrail, AskTrails, KeySource, Keys, Outlook, TrailOracle, load_key_file};
 use crate::config::{Config, IntegrityMode, Trail};
 use crate::runtime::{OnError, OnStop, RetryPolicy};
 use crate::tail::{Pages, Tail, TailSeams, TrailBucket};
@@ -64,6 +66,7 @@ impl Attest {
             retry: RetryPolicy::requests(),
             stop: means.tasks.shutdown().stopping().child_token(),
             metrics: Arc::clone(means.meters.registry()),
+            oracle: oracle(config, means),
         };
         let start = start(config, options, means)?;
         Ok(Some(Self { follower: Follower::new(follow, rules), start }))
@@ -193,6 +196,12 @@ fn unknowns(followed: Followed) -> Vec<String> {
             followed.unread
         ));
     }
+    if followed.undelivered > 0 {
+        lines.push(format!(
+            "CloudTrail could not deliver the newest digests of {} chains, and goes on trying",
+            followed.undelivered
+        ));
+    }
     if followed.unknown > 0 {
         lines.push(format!("{} logs that digests name cannot be asked for", followed.unknown));
     }
@@ -214,6 +223,16 @@ fn start(config: &Config, options: RunOptions, means: &Means) -> Result<Start, R
     let kept = now.checked_sub(config.state.retention).map_or(i64::MIN, jiff::Timestamp::as_second);
     let from = moment.as_second().min(first);
     Ok(Start::At(if options.once { from } else { from.max(kept) }))
+}
+
+/// CloudTrail, to be asked whether a silent trail was stopped; it is asked again from time to time.
+fn oracle(config: &Config, means: &Means) -> Option<Arc<dyn TrailOracle>> {
+    /// Chains are reviewed one after the other, and one answer does for all chains of a trail.
+    const TIME: Duration = Duration::from_secs(15);
+    let aws = means.aws.as_ref()?;
+    let stop = means.tasks.shutdown().stopping().clone();
+    let trails = AskTrails::of_config(aws, config, RetryPolicy::requests(), stop);
+    Some(Arc::new(trails.asking_again(ASK_AGAIN, TIME)))
 }
 
 /// The keys of files and of earlier runs, and CloudTrail to be asked where a bucket is S3's.

@@ -11,7 +11,7 @@ use trailhaul_core::plan::Day;
 use trailhaul_core::verify::{ChainId, DigestKey, Problem, ProblemKind, Review, Track, TrackRules};
 
 use super::intake::DigestIntake;
-use super::{Ground, Shared, blocking};
+use super::{Ground, Shared, blocking, silence};
 use crate::ledger::{ChainRow, LedgerError};
 
 /// Chains reviewed together.
@@ -75,13 +75,17 @@ async fn review_one(shared: &Arc<Shared>, intake: &DigestIntake, row: ChainRow) 
         grace: shared.rules.grace,
         keep: shared.rules.keep,
     };
-    let Review { problems, mut look_at, .. } = track.review(&row.id, &rules);
+    let Review { problems, mut look_at, newest } = track.review(&row.id, &rules);
     let mut certain = Vec::new();
     for problem in problems {
         match standing(shared, intake, &ground, &row.id, &problem).await? {
             Standing::Certain => certain.push(problem),
             Standing::NotYet => look_at = look_at.min(rules.now + 30),
         }
+    }
+    let accused = silence::weigh(shared, &ground, &row.id, newest, certain).await;
+    if accused.excused {
+        look_at = look_at.min(rules.now + silence::AGAIN.as_secs().cast_signed());
     }
     // Whatever had been found when it was asked whether the intake is idle is in the chain's state by now: had it
     // been anything of this chain, the state would be another, and the problems with it.
@@ -90,7 +94,7 @@ async fn review_one(shared: &Arc<Shared>, intake: &DigestIntake, row: ChainRow) 
     if now.is_none_or(|now| now.state != row.state) {
         return Ok(());
     }
-    for problem in certain {
+    for problem in accused.problems {
         if shared.told.first(&("chain", problem.kind, &row.id, &problem.place.key)) {
             shared.accuse_chain(&row.id, &problem).await?;
         }

@@ -6,7 +6,8 @@
 //!                            proves        ├─► verdicts: awaited log files against what was hauled; unseen ones
 //!                                          │             are handed to the lanes; absent ones are missing
 //!                                          ├─► sweep:    hauled objects that no digest names: extra, undigested
-//!                                          └─► chains:   hours without digests, digests that prove nothing
+//!                                          └─► chains:   hours without digests, digests that prove nothing;
+//!                                                        of a silent chain CloudTrail is asked first
 //!                                                           │
 //!                                     findings, with the archive's records that they concern, and verdicts
 //! ```
@@ -30,6 +31,7 @@ mod known;
 mod listings;
 mod read;
 mod run;
+mod silence;
 mod sweep;
 mod traces;
 mod verdicts;
@@ -37,6 +39,7 @@ mod versions;
 
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio_util::sync::CancellationToken;
@@ -46,6 +49,7 @@ use trailhaul_core::verify::{ChainId, Place};
 
 use super::keys::Keys;
 use super::source::Outlook;
+use super::standing::TrailOracle;
 use crate::archive::Journal;
 use crate::ledger::{Ledger, LedgerError};
 use crate::runtime::{Budget, Clock, CpuPool, RetryPolicy};
@@ -57,6 +61,7 @@ pub use intake::DigestIntake;
 pub use known::remembered_keys;
 pub use listings::Listings;
 pub use run::{Followed, Follower};
+pub use silence::AGAIN as ASK_AGAIN;
 
 /// A bucket whose digests are followed, and what it is pinned for.
 #[derive(Debug)]
@@ -125,6 +130,8 @@ pub struct FollowMeans {
     pub stop: CancellationToken,
     /// What is counted.
     pub metrics: Arc<Registry>,
+    /// Who may know whether a trail still delivers; nobody for folders.
+    pub oracle: Option<Arc<dyn TrailOracle>>,
 }
 
 /// What every part of the follower shares.
@@ -134,6 +141,8 @@ pub(super) struct Shared {
     rules: FollowRules,
     grounds: RwLock<Vec<Arc<Ground>>>,
     told: Told,
+    /// Chains of this pass whose newest digests CloudTrail could not deliver.
+    undelivered: AtomicU64,
 }
 
 impl Shared {
@@ -201,10 +210,19 @@ impl Told {
     /// 32 bytes each.
     const MOST: usize = 200_000;
 
+    fn name(&self, what: &impl std::hash::Hash) -> u128 {
+        let [one, two] = &self.hashers;
+        (u128::from(one.hash_one(what)) << 64) | u128::from(two.hash_one(what))
+    }
+
+    /// Whether this was told.
+    fn was(&self, what: &impl std::hash::Hash) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(&self.name(what))
+    }
+
     /// Whether this is told for the first time.
     fn first(&self, what: &impl std::hash::Hash) -> bool {
-        let [one, two] = &self.hashers;
-        let name = (u128::from(one.hash_one(what)) << 64) | u128::from(two.hash_one(what));
+        let name = self.name(what);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= Self::MOST {
             known.clear();

@@ -3,6 +3,7 @@
 //! In: grounds with their digest tails, and the means. Out: verdicts and findings, until the stop. A pass ends
 //! when everything that can be said was said; what the lanes have to haul first is told to the caller.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,13 +47,21 @@ pub struct Followed {
     pub unknown: u64,
     /// Digests that could not be read or judged.
     pub unread: u64,
+    /// Chains whose newest digests are not there because CloudTrail could not deliver them.
+    pub undelivered: u64,
 }
 
 impl Follower {
     /// A follower without grounds.
     pub fn new(means: FollowMeans, rules: FollowRules) -> Self {
         let (intake, receiver) = DigestIntake::new();
-        let shared = Shared { means, rules, grounds: Default::default(), told: Told::default() };
+        let shared = Shared {
+            means,
+            rules,
+            grounds: Default::default(),
+            told: Told::default(),
+            undelivered: AtomicU64::new(0),
+        };
         Self { shared: Arc::new(shared), intake, receiver: Arc::new(Mutex::new(Some(receiver))) }
     }
 
@@ -129,8 +138,14 @@ impl Follower {
                 break;
             }
         }
-        let followed =
-            |unread| Followed { handed: looked.handed, open: looked.open, unknown: looked.unknown, unread };
+        let shared = &self.shared;
+        let followed = |unread| Followed {
+            handed: looked.handed,
+            open: looked.open,
+            unknown: looked.unknown,
+            unread,
+            undelivered: shared.undelivered.load(Ordering::Relaxed),
+        };
         if looked.handed > 0 && !last {
             return Ok(followed(0));
         }
