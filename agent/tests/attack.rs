@@ -11,29 +11,27 @@
     reason = "a test"
 )]
 
+mod asked;
 mod tree;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use trailhaul_tests::digests::{Chain, Integrity};
 use trailhaul_tests::org::{Carries, Options};
 use trailhaul_tests::tamper::{Act, Tamperer};
 use trailhaul_tests::truth::{Object, Truth};
 
-use tree::{Tree, signal, wait};
+use asked::{Asked, Wanted, check_accused, foreign};
+use tree::{Ran, Tree, signal, wait};
 
 /// How long a condition may take to hold on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 const HOUR: i64 = 3_600;
-
-/// A finding that must come: its kind, and the URL of the object, or the account's folder below AWSLogs.
-type Wanted = (&'static str, String);
 
 #[test]
 fn an_attack_on_a_running_agent_is_found_and_every_genuine_event_arrives() {
@@ -47,34 +45,26 @@ fn an_attack_on_a_running_agent_is_found_and_every_genuine_event_arrives() {
     tree.config = tree.config.replace("  mode: attest\n", &rules) + paces;
     tree.write_config(&tree.config);
     let mut agent = Running::start(&tree);
+    let asked = asked(&tree);
 
     // It has walked all buckets, and nobody is accused of what the digests will say.
-    agent.until("it hauls what is there", || objects(&tree) >= attack.there);
-    assert!(found(&tree).is_subset(&attack.foreign), "{:#?}", findings(&tree));
+    agent.until("it hauls what is there", || asked.objects() >= attack.there);
+    assert!(asked.found().is_subset(&attack.foreign), "{:#?}", asked.findings());
 
     attack.strike();
-    agent.until("the attack is found", || attack.wanted.is_subset(&found(&tree)));
+    agent.until("the attack is found", || attack.wanted.is_subset(&asked.found()));
     agent.until("what no listing shows is hauled", || {
-        attack.hidden.iter().all(|object| verdict(&tree, object) == "verified")
+        attack.hidden.iter().all(|object| asked.verdict(&object.key) == "verified")
     });
 
     let planted = attack.plant();
-    agent.until("the planted log is found", || found(&tree).contains(&planted));
+    agent.until("the planted log is found", || asked.found().contains(&planted));
 
-    agent.until("the stranger's folder is found", || attack.foreign.is_subset(&found(&tree)));
-    // Whom a finding names, and when.
-    let all = findings(&tree);
+    agent.until("the stranger's folder is found", || attack.foreign.is_subset(&asked.found()));
     let mut touched = attack.wanted.clone();
     touched.extend(attack.foreign.iter().cloned());
     touched.insert(planted);
-    for finding in &all {
-        let (kind, subject, text) = (&finding["kind"], &finding["subject"], &finding["text"]);
-        assert!(touched.contains(&named(finding)), "{kind} {subject} is accused: {text}");
-        assert!(finding["account"].is_string(), "{finding:#}");
-        let hour = ["published", "from"].iter().find_map(|field| finding["details"][field].as_str());
-        let is_told = |hour: &str| text.as_str().unwrap().contains(hour);
-        assert!(kind == "foreign_account" || hour.is_some_and(is_told), "{finding:#}");
-    }
+    check_accused(&asked.findings(), &touched);
     let log = agent.stop();
     for object in &attack.hidden {
         let healed = log.lines().any(|line| {
@@ -114,12 +104,12 @@ impl Attack {
             wanted: BTreeSet::new(),
             foreign: BTreeSet::new(),
             withheld: Vec::new(),
-            planted: (PathBuf::new(), ("", String::new())),
+            planted: Default::default(),
             hidden: Vec::new(),
             there: 0,
             grace: 0,
         };
-        attack.forget_backfill(&mut tamperer);
+        tamperer.forget_backfill().unwrap();
         attack.tamper(&mut tamperer);
         let (truth, integrity) = tamperer.finish().unwrap();
         attack.silence(&integrity);
@@ -140,21 +130,6 @@ impl Attack {
         format!("file://{}", self.path(bucket, key).display())
     }
 
-    /// A backfill digest comes days after the hour's own, and `extra_after` is a second here: without their backfill
-    /// these logs would be extra.
-    fn forget_backfill(&self, tamperer: &mut Tamperer<'_>) {
-        let chains: Vec<Chain> = tamperer.integrity.chains.iter().filter(|c| c.backfill).cloned().collect();
-        tamperer.integrity.chains.retain(|chain| !chain.backfill);
-        for digest in chains.iter().flat_map(|chain| &chain.digests) {
-            fs::remove_file(self.path(&digest.bucket, &digest.key)).unwrap();
-            for number in &digest.logs {
-                let log = &mut tamperer.truth.objects[usize::try_from(*number).unwrap()];
-                fs::remove_file(self.path(&log.bucket, &log.key)).unwrap();
-                log.records.clear();
-            }
-        }
-    }
-
     fn tamper(&mut self, tamperer: &mut Tamperer<'_>) {
         let acts = [
             (Act::PlantLog, "log_extra"),
@@ -168,12 +143,12 @@ impl Attack {
         for (act, kind) in acts {
             for effect in tamperer.act(act).unwrap().effects {
                 let path = self.path(&effect.bucket, &effect.key);
-                let wanted = (kind, self.url(&effect.bucket, &effect.key));
+                let wanted = (kind.to_owned(), self.url(&effect.bucket, &effect.key));
                 match act {
                     Act::PlantLog => self.planted = (path, wanted),
                     Act::PlantAccount => {
                         let folder = effect.key.split_once("/CloudTrail/").unwrap().0;
-                        self.foreign.insert((kind, in_bucket(folder)));
+                        self.foreign.insert(foreign(folder));
                     }
                     Act::ChangeLog => {
                         self.withheld.push(path);
@@ -191,7 +166,7 @@ impl Attack {
     /// Deletes the newest two digests of an untouched chain, the one that is due first.
     fn silence(&mut self, integrity: &Integrity) {
         let end = |chain: &Chain| chain.digests.last().unwrap().end;
-        let chain = untouched(integrity).into_iter().min_by_key(|chain| end(chain)).unwrap();
+        let chain = integrity.untouched().into_iter().min_by_key(|chain| end(chain)).unwrap();
         let now = jiff::Timestamp::now().as_second();
         self.grace = now - end(chain) - HOUR / 4;
         let first = integrity.chains.iter().map(end).min().unwrap();
@@ -199,19 +174,19 @@ impl Attack {
         assert!(left > HOUR / 4, "another seed: the next digest of another chain is due in {left} seconds");
         for digest in chain.digests.iter().rev().take(2) {
             fs::remove_file(self.path(&digest.bucket, &digest.key)).unwrap();
-            self.wanted.insert(("digest_missing", self.url(&digest.bucket, &digest.key)));
+            self.wanted.insert(("digest_missing".to_owned(), self.url(&digest.bucket, &digest.key)));
         }
     }
 
     /// Takes a region's whole folder of logs away, until all buckets have been walked: the next walk is an hour later.
     fn hide(&mut self, truth: &Truth, integrity: &Integrity) {
         let trails = &truth.head.organization.trails;
-        for chain in untouched(integrity).into_iter().rev() {
+        for chain in integrity.untouched().into_iter().rev() {
             let trail = &trails[chain.trail];
             let alone =
                 trails.iter().filter(|t| (&t.bucket, &t.prefix) == (&trail.bucket, &trail.prefix)).count()
                     == 1;
-            let is_silenced = self.wanted.contains(&("digest_missing", {
+            let is_silenced = self.wanted.contains(&("digest_missing".to_owned(), {
                 let last = chain.digests.last().unwrap();
                 self.url(&last.bucket, &last.key)
             }));
@@ -255,16 +230,6 @@ impl Attack {
         unstage(&self.planted.0);
         self.planted.1.clone()
     }
-}
-
-/// The chains to which nothing was done.
-fn untouched(integrity: &Integrity) -> Vec<&Chain> {
-    let effects: Vec<_> = integrity.tampered.iter().flat_map(|tampering| &tampering.effects).collect();
-    let is_of = |chain: &Chain, key: &str| {
-        let folders = format!("{}/CloudTrail", chain.account);
-        key.contains(&folders) && key.contains(&format!("/{}/", chain.region))
-    };
-    integrity.chains.iter().filter(|chain| !effects.iter().any(|effect| is_of(chain, &effect.key))).collect()
 }
 
 /// Where something waits that is not in the buckets yet: on the same file system, so that it comes in one step.
@@ -325,42 +290,6 @@ impl Drop for Running {
     }
 }
 
-/// What the running agent answers; null while it does not yet.
-fn ask(tree: &Tree, arguments: &[&str]) -> Value {
-    let ran = tree.run(&[&["--output", "json"], arguments].concat());
-    serde_json::from_str(&ran.stdout).unwrap_or(Value::Null)
-}
-
-fn findings(tree: &Tree) -> Vec<Value> {
-    ask(tree, &["findings", "list"])["findings"].as_array().cloned().unwrap_or_default()
-}
-
-fn found(tree: &Tree) -> BTreeSet<Wanted> {
-    findings(tree).iter().map(named).collect()
-}
-
-/// Kind and subject of a finding; that of a foreign account is its folder below AWSLogs.
-fn named(finding: &Value) -> Wanted {
-    const KINDS: [&str; 6] =
-        ["log_extra", "log_missing", "log_mismatch", "digest_missing", "digest_invalid", "foreign_account"];
-    let kind = KINDS.into_iter().find(|kind| finding["kind"] == **kind).unwrap_or("other");
-    let subject = finding["subject"].as_str().unwrap();
-    (kind, if kind == "foreign_account" { in_bucket(subject) } else { subject.to_owned() })
-}
-
-fn in_bucket(folder: &str) -> String {
-    folder.trim_end_matches('/').rsplit_once("AWSLogs/").unwrap().1.to_owned()
-}
-
-/// How many objects are hauled, over all accounts.
-fn objects(tree: &Tree) -> u64 {
-    let status = ask(tree, &["status"]);
-    let accounts: BTreeMap<String, Value> =
-        serde_json::from_value(status["accounts"].clone()).unwrap_or_default();
-    accounts.values().filter_map(|account| account["objects"].as_u64()).sum()
-}
-
-fn verdict(tree: &Tree, object: &Object) -> String {
-    let status = ask(tree, &["status", "--object", &object.key]);
-    status["verdict"].as_str().unwrap_or_default().to_owned()
+fn asked(tree: &Tree) -> Asked<impl Fn(&[&str]) -> Ran> {
+    Asked(|arguments: &[&str]| tree.run(arguments))
 }

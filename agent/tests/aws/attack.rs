@@ -228,19 +228,20 @@ impl Attack {
     /// ones are hauled, one with other content under a genuine id; another account's folder; forged digests.
     fn plant(&mut self, tamperer: &mut Tamperer<'_>) {
         let member = member(tamperer);
+        // From the third hour on: digests must cover some minutes before a log, or nobody calls it extra.
         let find = |trail: usize, account: Account| {
             let mut chains = tamperer.integrity.chains.iter();
             let region = &tamperer.truth.head.organization.regions[0];
             let chain = chains.find(|c| (c.trail, c.account, &c.region) == (trail, account, region)).unwrap();
-            chain.clone()
+            later(chain)
         };
         let trails = &tamperer.truth.head.organization.trails;
         let own_trail = trails.iter().position(|trail| *trail == member).unwrap();
         let own = find(own_trail, member.owner);
-        let mine: Vec<Log> = logs(tamperer, &find(0, member.owner)).skip(2).cloned().collect();
+        let mine: Vec<Log> = logs(tamperer, &find(0, member.owner)).cloned().collect();
         // Of the same region, so that the copies lie in the member's own folder of it.
         let other = self.next_chain(tamperer, Some(&own.region));
-        let theirs: Vec<Log> = logs(tamperer, &other).skip(2).cloned().collect();
+        let theirs: Vec<Log> = logs(tamperer, &later(&other)).cloned().collect();
         assert!(mine.len() >= 3 && theirs.len() >= 4, "another seed: {} and {}", mine.len(), theirs.len());
 
         let mut copy = |log: &Log, account, copied| {
@@ -331,6 +332,11 @@ fn want(wanted: &mut BTreeSet<Wanted>, kind: &str, effect: Effect) -> Object {
     let object = (effect.bucket, effect.key);
     wanted.insert((kind.to_owned(), url(&object)));
     object
+}
+
+/// A chain without its first two digests.
+fn later(chain: &Chain) -> Chain {
+    Chain { digests: chain.digests[2..].to_vec(), ..chain.clone() }
 }
 
 /// The logs that a chain names, of the family that every trail writes.

@@ -23,6 +23,7 @@
 //! On failure: a digest that cannot be read accuses nobody and is tried again; one chain's or bucket's trouble is
 //! its own; only a ledger that fails ends the follower.
 
+mod asking;
 mod chains;
 mod examiner;
 mod findings;
@@ -146,6 +147,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// The questions of one look. A continuous run looks again within seconds, and need not insist.
+    fn asking(&self) -> asking::Asking {
+        let retry = if self.rules.once { self.means.retry } else { RetryPolicy::never() };
+        asking::Asking::new(retry, self.means.stop.clone())
+    }
+
     fn now(&self) -> i64 {
         self.means.clock.now().as_second()
     }

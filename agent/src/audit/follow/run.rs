@@ -130,10 +130,10 @@ impl Follower {
     /// # Errors
     /// When the ledger fails.
     pub async fn look_at_all(&self, last: bool) -> Result<Followed, LedgerError> {
-        let mut looked = Looked::default();
+        let (mut looked, mut asking) = (Looked::default(), self.shared.asking());
         let mut after = None;
         loop {
-            after = look(&self.shared, after, &mut looked).await?;
+            after = look(&self.shared, &mut asking, after, &mut looked).await?;
             if after.is_none() {
                 break;
             }
@@ -183,9 +183,9 @@ impl Follower {
                 super::blocking(move || ledger.expire_expected(Day::of(before))).await?;
             }
             round = round.wrapping_add(1);
-            let mut looked = Looked::default();
+            let (mut looked, mut asking) = (Looked::default(), shared.asking());
             for _ in 0..LOOK_PAGES {
-                awaited = look(shared, awaited.take(), &mut looked).await?;
+                awaited = look(shared, &mut asking, awaited.take(), &mut looked).await?;
                 if awaited.is_none() {
                     break;
                 }

@@ -12,6 +12,7 @@ use trailhaul_core::model::{DigestRef, JudgedObject, LogKey, Note, ObjectRef, Ve
 use trailhaul_core::plan::{Day, FoundObject, Standing};
 use trailhaul_core::verify::{Class, LogHasher, LogOutcome, Sha256};
 
+use super::asking::{Answer, Asking};
 use super::versions::noncurrent;
 use super::{Ground, Shared, blocking};
 use crate::ledger::{Awaited, Expected, InventoryRow, LedgerError, RowMark};
@@ -38,6 +39,7 @@ pub(super) struct Looked {
 /// Looks at one page of awaited log files; the place where it ended, `None` at the end of the list.
 pub(super) async fn look(
     shared: &Arc<Shared>,
+    asking: &mut Asking,
     after: Option<RowMark>,
     looked: &mut Looked,
 ) -> Result<Option<RowMark>, LedgerError> {
@@ -61,7 +63,9 @@ pub(super) async fn look(
             (None, _) => verdicts.settled.push(awaited.object),
             (Some(expected), Some(row)) => verdicts.hauled(&awaited.object, &expected, &row).await?,
             (Some(_), None) if found => looked.open += 1,
-            (Some(expected), None) => unseen(shared, &awaited, &expected, &mut verdicts, looked).await?,
+            (Some(expected), None) => {
+                unseen(&awaited, &expected, asking, &mut verdicts, looked).await?;
+            }
         }
     }
     looked.settled += verdicts.settled.len() as u64;
@@ -71,13 +75,13 @@ pub(super) async fn look(
 
 /// A log file that nobody has seen: it is handed over, missing, or not known yet.
 async fn unseen(
-    shared: &Arc<Shared>,
     awaited: &Awaited,
     expected: &Expected,
+    asking: &mut Asking,
     verdicts: &mut Verdicts<'_>,
     looked: &mut Looked,
 ) -> Result<(), LedgerError> {
-    let object = &awaited.object;
+    let (shared, object) = (verdicts.shared, &awaited.object);
     let key = LogKey::parse(&object.key).ok();
     let ground = key.as_ref().and_then(|key| shared.ground(&object.bucket, key.prefix));
     let (Some(key), Some(ground)) = (key, ground) else {
@@ -95,23 +99,22 @@ async fn unseen(
         }
         Scope::Listed => {}
     }
-    let head = shared.means.retry.run(&shared.means.stop, || ground.store.head(&object.key)).await;
-    match head {
-        Ok(Some(meta)) => {
+    match asking.head(&*ground.store, &ground.url, &object.key).await {
+        Answer::There(meta) => {
             let object =
                 ObjectRef { etag: meta.etag, version: meta.version, size: meta.size, ..object.clone() };
             hand_over(shared, object, looked).await
         }
-        Ok(None) if awaited.end + shared.rules.grace <= shared.now() => {
+        Answer::Gone if awaited.end + shared.rules.grace <= shared.now() => {
             verdicts.missing(&ground, object, expected, looked).await
         }
-        Ok(None) => {
+        Answer::Gone => {
             looked.open += 1;
             Ok(())
         }
-        Err(gave_up) => {
-            if shared.told.first(&("head", &object.bucket)) {
-                tracing::warn!(%object, error = %gave_up.error, "cannot ask for a log file that a digest names");
+        Answer::Unknown(error) => {
+            if let Some(error) = error.filter(|_| shared.told.first(&("head", &object.bucket))) {
+                tracing::warn!(%object, %error, "cannot ask for a log file that a digest names");
             }
             looked.unknown += 1;
             Ok(())
