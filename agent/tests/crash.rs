@@ -11,6 +11,8 @@
     reason = "a test"
 )]
 
+#[path = "hold/crash.rs"]
+mod hold;
 mod world;
 
 use std::collections::BTreeSet;

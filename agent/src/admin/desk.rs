@@ -10,16 +10,17 @@ use jiff::Timestamp;
 use trailhaul_core::model::ObjectRef;
 
 use super::protocol::{
-    Answer, FindingsPage, LaneLine, MAX_IDS, ObjectStatus, PAGE, PAGE_BYTES, Request, Status,
+    Answer, FindingsPage, HeldStatus, LaneLine, MAX_IDS, ObjectStatus, PAGE, PAGE_BYTES, Request, Status,
 };
-use crate::ledger::{Filter, Finding, Ledger, LedgerError};
+use super::waiting;
+use crate::ledger::{Filter, Finding, InventoryRow, Ledger, LedgerError};
 use crate::runtime::Clock;
 
 /// So many open findings are part of the status.
 const SHOWN: usize = 100;
 
-/// So many waiting objects are counted one by one.
-const COUNTED: usize = 10_000;
+/// So many waiting objects are counted one by one: a second or so.
+const COUNTED: usize = 200_000;
 
 /// So many objects are looked at to count verdicts: a second or two.
 const JUDGED: u64 = 2_000_000;
@@ -31,13 +32,21 @@ pub struct Desk {
     buckets: Arc<[Arc<str>]>,
     clock: Arc<dyn Clock>,
     running: bool,
+    /// `integrity.max_hold` in seconds, where objects wait for their digests.
+    hold: Option<i64>,
 }
 
 impl Desk {
     /// Answers from this ledger; objects are looked for in these buckets (URLs). `running` is what the status
     /// says of the agent.
     pub fn new(ledger: Ledger, buckets: Vec<Arc<str>>, clock: Arc<dyn Clock>, running: bool) -> Self {
-        Self { ledger, buckets: buckets.into(), clock, running }
+        Self { ledger, buckets: buckets.into(), clock, running, hold: None }
+    }
+
+    /// The same, where objects wait for their digests so many seconds at most.
+    #[must_use]
+    pub fn holding(self, hold: Option<i64>) -> Self {
+        Self { hold, ..self }
     }
 
     /// Answers a request.
@@ -58,7 +67,7 @@ impl Desk {
 
     fn status(&self) -> Result<Answer, LedgerError> {
         let ledger = &self.ledger;
-        let (waiting, more) = ledger.found(None, COUNTED)?;
+        let waiting = ledger.unhauled_counts(COUNTED)?;
         let (verdicts, verdicts_more) = ledger.verdict_counts(JUDGED)?;
         let lanes = ledger.lanes()?.into_iter();
         let lanes = lanes.map(|(lane, state)| LaneLine { lane, entries: state.number, epoch: state.epoch });
@@ -73,8 +82,13 @@ impl Desk {
                 .collect(),
             verdicts_more,
             lanes: lanes.collect(),
-            waiting: waiting.len() as u64,
-            waiting_more: more.is_some(),
+            waiting: waiting.objects,
+            waiting_more: waiting.more,
+            held: self.hold.map(|longest| HeldStatus {
+                total: waiting.held(),
+                accounts: waiting.unvouched.into_iter().collect(),
+                longest,
+            }),
             findings: ledger.findings(&Filter { open: true, ..Filter::default() }, SHOWN)?,
             counts: ledger.finding_counts()?,
         })))
@@ -90,22 +104,28 @@ impl Desk {
                 version: None,
                 size: 0,
             };
-            let Some(row) = self.ledger.object(&object)? else { continue };
-            return Ok(Answer::Object {
-                object: Some(Box::new(ObjectStatus {
-                    bucket: bucket.to_string(),
-                    key: key.to_owned(),
-                    etag: row.etag,
-                    sha256: row.sha256.map(hex::encode),
-                    verdict: row.verdict,
-                    verdict_entry: (row.said > 0).then_some(row.said),
-                    verdicts: self.ledger.verdicts(&object)?,
-                    batch: row.batch,
-                    object_in_batch: row.object,
-                })),
-            });
+            let (row, waits) = (self.ledger.object(&object)?, self.ledger.waits(&object)?);
+            let hauled = row.map(|row| self.hauled(&object, row)).transpose()?;
+            let waiting = waits.map(|waits| waiting::status(&self.ledger, waits, self.hold)).transpose()?;
+            if hauled.is_some() || waiting.is_some() {
+                return Ok(Answer::Object { object: hauled.map(Box::new), waiting: waiting.map(Box::new) });
+            }
         }
-        Ok(Answer::Object { object: None })
+        Ok(Answer::Object { object: None, waiting: None })
+    }
+
+    fn hauled(&self, object: &ObjectRef, row: InventoryRow) -> Result<ObjectStatus, LedgerError> {
+        Ok(ObjectStatus {
+            bucket: object.bucket.to_string(),
+            key: object.key.clone(),
+            etag: row.etag,
+            sha256: row.sha256.map(hex::encode),
+            verdict: row.verdict,
+            verdict_entry: (row.said > 0).then_some(row.said),
+            verdicts: self.ledger.verdicts(object)?,
+            batch: row.batch,
+            object_in_batch: row.object,
+        })
     }
 
     fn page(&self, filter: &Filter, after: Option<&(String, String)>) -> Result<FindingsPage, LedgerError> {

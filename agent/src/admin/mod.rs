@@ -19,10 +19,13 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod vitals;
+mod waiting;
 
 pub use client::{AskError, ask};
 pub use desk::Desk;
 pub use http::{Endpoint, ListenError};
-pub use protocol::{Answer, FindingsPage, LaneLine, ObjectStatus, Request, Status};
+pub use protocol::{
+    Answer, AwaitedDigest, FindingsPage, HeldStatus, LaneLine, ObjectStatus, Request, Status, WaitingStatus,
+};
 pub use socket::{SocketError, SocketPath, serve};
 pub use vitals::{Gauges, Readiness, Vitals};

@@ -3,10 +3,11 @@
 //! In and out: the types below. Invariant: a request fits [`MAX_REQUEST`], an answer [`MAX_ANSWER`]; lists are cut
 //! where they would not, and say so.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use trailhaul_core::model::{AccountId, BatchId, LaneId, Verdict};
 
-use crate::ledger::{AccountTotals, Filter, Finding, FindingCounts, Said};
+use crate::ledger::{AccountTotals, Filter, Finding, FindingCounts, Held, Said};
 
 /// The most bytes of a request: some hundred ids of findings, or the longest key.
 pub(super) const MAX_REQUEST: usize = 64 * 1024;
@@ -66,8 +67,10 @@ pub enum Answer {
     Status(Box<Status>),
     /// To [`Request::Object`].
     Object {
-        /// `None` when it is not in the inventory.
+        /// `None` when it was not hauled.
         object: Option<Box<ObjectStatus>>,
+        /// What was found under its key and is not hauled yet.
+        waiting: Option<Box<WaitingStatus>>,
     },
     /// To [`Request::Findings`].
     Findings(FindingsPage),
@@ -108,6 +111,8 @@ pub struct Status {
     pub waiting: u64,
     /// Whether there are more of them.
     pub waiting_more: bool,
+    /// Those that wait for their digests; `None` where none has to.
+    pub held: Option<HeldStatus>,
     /// The first findings that are open.
     pub findings: Vec<Finding>,
     /// How many there are in all.
@@ -146,6 +151,53 @@ pub struct ObjectStatus {
     pub batch: BatchId,
     /// Its index among the batch's objects.
     pub object_in_batch: u32,
+}
+
+/// Objects that wait for their digests (`integrity.mode: hold`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldStatus {
+    /// How many, and since when.
+    pub total: Held,
+    /// The same per account.
+    pub accounts: Vec<(AccountId, Held)>,
+    /// `integrity.max_hold` in seconds: how long one waits at most.
+    pub longest: i64,
+}
+
+/// An object that was found and is not hauled yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingStatus {
+    /// The bucket's URL.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// The ETag under which it was found.
+    pub etag: String,
+    /// Its size in bytes, as stored.
+    pub size: u64,
+    /// Whether it waits for a digest; otherwise for its lane.
+    pub held: bool,
+    /// Since when, where it waits for a digest and that is noted already.
+    pub held_since: Option<Timestamp>,
+    /// When it is hauled without one at the latest.
+    pub held_until: Option<Timestamp>,
+    /// The proven digest that names it.
+    pub digest: Option<String>,
+    /// The digests that may name it, one of each trail that writes digests there.
+    pub awaits: Vec<AwaitedDigest>,
+    /// Whether it was gone from its bucket when it was to be read.
+    pub gone: bool,
+}
+
+/// A digest that has not come yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwaitedDigest {
+    /// The trail that writes it.
+    pub trail: String,
+    /// Its key.
+    pub key: String,
+    /// The end of its hour.
+    pub hour_until: Timestamp,
 }
 
 /// Some findings.

@@ -177,6 +177,6 @@ fn an_object_is_found_by_key_and_by_url() {
     let desk = desk(&ledger(folder.path()));
     for key in ["AWSLogs/x", "s3://trail/AWSLogs/x", ""] {
         let answer = desk.answer(&Request::Object { key: key.into() });
-        assert_eq!(answer, Answer::Object { object: None });
+        assert_eq!(answer, Answer::Object { object: None, waiting: None });
     }
 }

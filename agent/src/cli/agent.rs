@@ -39,7 +39,8 @@ pub(super) fn answer(config: &Config, request: &Request, output: &mut Output) ->
         let options = LedgerOptions { cache_bytes: CACHE, rebuild: false, gate: None };
         match Ledger::open(folder, &options) {
             Ok(ledger) => {
-                let desk = Desk::new(ledger, haul::buckets(config), Arc::new(SystemClock), false);
+                let desk = Desk::new(ledger, haul::buckets(config), Arc::new(SystemClock), false)
+                    .holding(haul::longest_hold(config));
                 return match desk.answer(request) {
                     Answer::Failed { reason } => Err(failed(output, &reason)),
                     answer => Ok(answer),

@@ -13,6 +13,7 @@ mod findings;
 mod keys;
 mod load;
 mod normalize;
+mod object_status;
 mod output;
 mod run;
 mod schema;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::json;
 use trailhaul_core::model::{AccountId, Verdict};
 
@@ -13,8 +14,9 @@ use super::agent::{answer, odd};
 use super::findings::{lines, to_json};
 use super::load::load;
 use super::output::table;
-use super::{ExitCode, Global, Output};
-use crate::admin::{Answer, ObjectStatus, Request, Status};
+use super::{ExitCode, Global, Output, object_status};
+use crate::admin::{Answer, HeldStatus, Request, Status};
+use crate::ledger::Held;
 
 /// Show what was hauled, and what stands in the way.
 #[derive(Debug, clap::Args)]
@@ -36,12 +38,14 @@ pub(super) fn run(args: &Args, global: &Global, output: &mut Output) -> ExitCode
     match (answer(&config, &request, output), &args.object) {
         (Err(code), _) => code,
         (Ok(Answer::Status(status)), None) => overview(&status, output),
-        (Ok(Answer::Object { object: Some(object) }), Some(_)) => show(&object, output),
-        (Ok(Answer::Object { object: None }), Some(key)) => {
+        (Ok(Answer::Object { object: None, waiting: None }), Some(key)) => {
             output.trouble(&format!(
-                "{key} is not in the inventory: it was not hauled, or longer ago than state.retention"
+                "{key} is not in the inventory: it was not found, or hauled longer ago than state.retention"
             ));
             ExitCode::Unreachable
+        }
+        (Ok(Answer::Object { object, waiting }), Some(_)) => {
+            object_status::show(object.as_deref(), waiting.as_deref(), output)
         }
         (Ok(_), _) => odd(output),
     }
@@ -60,6 +64,7 @@ fn overview(status: &Status, output: &mut Output) -> ExitCode {
             "verdicts_more": status.verdicts_more,
             "waiting_objects": status.waiting,
             "waiting_more": status.waiting_more,
+            "held": status.held.as_ref().map(|held| held_json(held, status.waiting_more)),
             "findings": status.findings.iter().map(to_json).collect::<Vec<_>>(),
             "finding_count": status.counts.open,
             "acknowledged_count": status.counts.acknowledged,
@@ -148,6 +153,9 @@ fn text(status: &Status) -> String {
         let more = if status.waiting_more { "at least " } else { "" };
         text.push_str(&format!("{more}{} objects found and not hauled yet\n", status.waiting));
     }
+    if let Some(held) = status.held.as_ref().filter(|held| held.total.objects > 0) {
+        text.push_str(&held_text(held, status.waiting_more));
+    }
     let counts = status.counts;
     let acknowledged = match counts.acknowledged {
         0 => String::new(),
@@ -161,23 +169,51 @@ fn text(status: &Status) -> String {
     text
 }
 
-fn show(object: &ObjectStatus, output: &mut Output) -> ExitCode {
-    if output.is_json() {
-        output.json(&json!(object));
-        return ExitCode::Good;
+fn time(seconds: Option<i64>) -> Option<Timestamp> {
+    seconds.and_then(|seconds| Timestamp::from_second(seconds).ok())
+}
+
+/// When the oldest and the newest of these objects are hauled without a digest.
+fn until(held: &Held, longest: i64) -> [Option<Timestamp>; 2] {
+    let until = |since: Option<i64>| time(since.map(|since| since.saturating_add(longest)));
+    [until(held.oldest), until(held.newest)]
+}
+
+fn held_json(held: &HeldStatus, more: bool) -> serde_json::Value {
+    let facts = |sum: &Held| {
+        let [first, last] = until(sum, held.longest);
+        json!({"objects": sum.objects, "since": time(sum.oldest), "until_first": first, "until_last": last})
+    };
+    let accounts = held.accounts.iter().map(|(account, sum)| (account.to_string(), facts(sum)));
+    let accounts: serde_json::Map<_, _> = accounts.collect();
+    let [first, last] = until(&held.total, held.longest);
+    json!({
+        "objects": held.total.objects,
+        "more": more,
+        "since": time(held.total.oldest),
+        "until_first": first,
+        "until_last": last,
+        "accounts": accounts,
+    })
+}
+
+fn held_text(held: &HeldStatus, more: bool) -> String {
+    let shown = |time: Option<Timestamp>| time.map_or_else(|| "-".to_owned(), |time| time.to_string());
+    let [_, last] = until(&held.total, held.longest);
+    let least = if more { "at least " } else { "" };
+    let mut text = format!(
+        "\n{least}{} of them wait for their digests, the oldest since {}; without one all are hauled by {}\n",
+        held.total.objects,
+        shown(time(held.total.oldest)),
+        shown(last),
+    );
+    let heads = ["ACCOUNT", "WAITING", "OLDEST SINCE", "HAULED BY"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    for (account, sum) in &held.accounts {
+        let [_, last] = until(sum, held.longest);
+        let cells = [account.to_string(), sum.objects.to_string(), shown(time(sum.oldest)), shown(last)];
+        rows.push(cells.to_vec());
     }
-    let facts = json!(object);
-    let shown = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let facts = facts.as_object().into_iter().flatten().filter(|(name, _)| *name != "verdicts");
-    let mut rows: Vec<Vec<String>> = facts.map(|(name, value)| vec![name.clone(), shown(value)]).collect();
-    for said in &object.verdicts {
-        let digest =
-            said.digest.as_ref().map_or_else(String::new, |digest| format!(", digest {}", digest.key));
-        rows.push(vec![
-            format!("said {}", said.at),
-            format!("{}: {}{digest} (entry {})", said.verdict.as_str(), said.cause, said.entry),
-        ]);
-    }
-    output.text(&table(&rows));
-    ExitCode::Good
+    text.push_str(&table(&rows));
+    text
 }

@@ -130,7 +130,7 @@ pub(super) const INTEGRITY: &[Key] = &[
     ),
     Key::with_default(
         "max_hold",
-        Kind::Duration(seconds(HOUR), seconds(31 * DAY)),
+        Kind::Duration(seconds(1), seconds(31 * DAY)),
         "6h",
         "In hold: how long an object waits for its digest before it is hauled without one.",
     ),

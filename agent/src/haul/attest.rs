@@ -54,6 +54,7 @@ impl Attest {
             lanes: engine.genesis.lanes,
             max_log: config.limits.inflated_size,
             once: options.once,
+            holds: engine.hold.is_some(),
         };
         let follow = FollowMeans {
             ledger: means.ledger.clone(),
@@ -101,7 +102,7 @@ impl Attest {
             listings: Arc::clone(&listings),
         }));
         let seams = TailSeams {
-            inventory: Arc::new(LedgerInventory::new(means.ledger.clone(), None)),
+            inventory: Arc::new(LedgerInventory::new(means.ledger.clone(), self.start)),
             intake: Arc::new(self.follower.intake()),
             clock: Arc::clone(&means.clock),
             pages: pages.clone(),
@@ -141,11 +142,12 @@ impl Attest {
             Err(error) => troubles.push(error),
         }
         engine.queues.iter().for_each(|queue| queue.hurry());
-        // What digests vouch for by now need not wait any longer.
-        if engine.hold.is_some()
-            && let Err(error) = engine.intake().offer_again(&means.ledger, true).await
-        {
-            troubles.push(error.to_string());
+        // What digests vouch for by now need not wait any longer; what none of them names may have waited in vain.
+        if let Some(hold) = &engine.hold {
+            hold.digests_are_read(true);
+            if let Err(error) = engine.intake().offer_again(&means.ledger, true).await {
+                troubles.push(error.to_string());
+            }
         }
         for round in 1..=ROUNDS {
             tokio::select! {
@@ -166,6 +168,11 @@ impl Attest {
         }
         self.follower.stop();
         troubles
+    }
+
+    /// Whether the digests that lay in the buckets when the process began were read.
+    pub(super) fn is_caught_up(&self) -> bool {
+        self.follower.is_caught_up()
     }
 
     /// Follows digests until the stop.

@@ -23,7 +23,7 @@ use super::tally::Tally;
 use crate::archive::Layout;
 use crate::runtime::CpuPool;
 use crate::sinks::{FilePart, Frame, Sink, SinkBatch, SinkError, UploadTarget, UploadWriter};
-use crate::store::{ObjectStore, Patience, ReadError};
+use crate::store::{ErrorKind, ObjectStore, Patience, ReadError, StoreError};
 
 /// What a lane needs for its attempts.
 #[derive(Debug, Clone)]
@@ -162,6 +162,9 @@ impl Bench {
         let step = self.on_cpu(mill, Mill::drain).await?;
         outputs.take(step, mill).await?;
         let (tallies, left_out) = mill.as_mut().map(|mill| mill.finish()).unwrap_or_default();
+        if let Some(object) = compare::changed(tallies.iter().map(|tally| &tally.entry), expected) {
+            return Err(changed(object));
+        }
         let entry = self.prepare(mill, batch, partition, tallies, left_out, outputs).await?;
         Ok(Prepared { entry, deferred, left })
     }
@@ -189,7 +192,7 @@ impl Bench {
     ) -> Result<Option<(Fetched, Verdict)>, AttemptError> {
         let hash = match expected.get(fetched.object()) {
             None => return Ok(Some((fetched, Verdict::Pending))),
-            Some(Expectation::Met) => return Ok(Some((fetched, Verdict::Verified))),
+            Some(Expectation::Met(_)) => return Ok(Some((fetched, Verdict::Verified))),
             Some(Expectation::Hash(hash)) => *hash,
         };
         let (object, bytes) = match fetched {
@@ -501,6 +504,13 @@ fn group_by_place(objects: Vec<ObjectRef>) -> Vec<ObjectRef> {
 
 fn count_lines(lines: &[u8]) -> u64 {
     lines.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// An object is not the one that was compared: it is compared again before anything of it is delivered.
+fn changed(object: &ObjectRef) -> AttemptError {
+    let message = "other bytes than when it was compared";
+    let error = StoreError::new(ErrorKind::Changed, "read object", object.to_string(), message);
+    AttemptError::Source { object: Box::new(object.clone()), source: ReadError::Changed(error) }
 }
 
 fn gone() -> AttemptError {

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use trailhaul_core::model::ObjectRef;
+use trailhaul_core::model::{ObjectEntry, ObjectRef};
 use trailhaul_core::verify::{Class, LogContent, LogHasher, LogOutcome, Sha256};
 
 use super::fetch::Fetcher;
@@ -21,8 +21,8 @@ use crate::store::{MAX_PIECE, ReadError};
 pub enum Expectation {
     /// This hash: still to be compared.
     Hash(Sha256),
-    /// Compared already: it is as it should be.
-    Met,
+    /// Compared already, by a reading of its own: it is this, as it should be.
+    Met(Sha256),
 }
 
 /// What digests expect of a batch's objects; bounded by the batch.
@@ -42,6 +42,20 @@ pub struct Mismatch {
 /// Whether an object is small enough to be compared in memory.
 pub(super) fn is_small(object: &ObjectRef) -> bool {
     object.size <= MAX_PIECE as u64
+}
+
+/// The first object of a batch whose content was another when it was hauled than when it was compared, a moment
+/// before and under the same ETag.
+pub(super) fn changed<'a>(
+    entries: impl IntoIterator<Item = &'a ObjectEntry>,
+    expected: &Expectations,
+) -> Option<&'a ObjectRef> {
+    let is_other = |entry: &&ObjectEntry| match (expected.get(&entry.object), &entry.sha256) {
+        (Some(Expectation::Met(hash)), Some(found)) => *found != hash.to_string(),
+        // What has no hash was cut short by a limit, or has an odd container, both times.
+        _ => false,
+    };
+    entries.into_iter().find(is_other).map(|entry| &entry.object)
 }
 
 /// Whether this content is the expected one. A copy that is stored inflated counts: its bytes are the digested ones.

@@ -341,11 +341,10 @@ impl Engine {
                 Ok(())
             });
         }
-        let hold = plans.hold.map(|longest| Hold {
-            ledger: means.ledger.clone(),
-            clock: Arc::clone(&means.clock),
-            longest: i64::try_from(longest.as_secs()).unwrap_or(i64::MAX),
-            counters: Arc::clone(&counters),
+        let hold = plans.hold.map(|longest| {
+            let (ledger, clock) = (means.ledger.clone(), Arc::clone(&means.clock));
+            let longest = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX);
+            Hold::new(ledger, clock, Arc::clone(&counters), longest, plans.patient)
         });
         Ok(Self { genesis, queues, counters, recovered, out, ends, cpu, hold, budget, journal })
     }

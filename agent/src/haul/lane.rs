@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use trailhaul_core::decode::DecodeLimits;
 use trailhaul_core::dedup::{BoxError, DedupError};
 use trailhaul_core::model::{BatchEntry, BatchId, EntryBody, EntryError, LogKey, ObjectRef, Verdict};
+use trailhaul_core::plan::FoundObject;
 use trailhaul_core::verify::{LogContent, Sha256};
 
 use super::batch::{AttemptError, Bench, Prepared};
@@ -22,7 +23,7 @@ use super::findings;
 use super::mill::{Mill, MillError};
 use super::queue::{LaneQueue, Plan, Work};
 use super::tools::Toolbox;
-use crate::ledger::{LedgerError, NewFinding, Outgoing};
+use crate::ledger::{LedgerError, NewFinding, Outgoing, place_of};
 use crate::runtime::Budget;
 use crate::sinks::SinkError;
 use crate::store::{ReadError, StoreError};
@@ -86,6 +87,16 @@ impl std::fmt::Debug for Mill {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Mill")
     }
+}
+
+/// What stands under the key of an object that could not be read.
+enum Anew {
+    /// Nothing else that is known.
+    Same,
+    /// Another one, which is among the found.
+    Other(Box<FoundObject>),
+    /// Nothing: the audit has called it missing.
+    Settled,
 }
 
 /// What became of a plan.
@@ -215,7 +226,7 @@ impl Lane {
         let every: Vec<ObjectRef> = fresh.iter().cloned().chain(done).collect();
         match self.bench.attempt(&mut self.mill, batch, &plan.partition, (fresh, &expected)).await {
             Ok(prepared) => self.commit(prepared, every).await,
-            Err(error) => self.give_up(error, every),
+            Err(error) => self.give_up(error, every).await,
         }
     }
 
@@ -241,7 +252,7 @@ impl Lane {
                         self.find_changed(&object)?;
                         fresh.push(object);
                     }
-                    Err(error) => self.defer(object, &error)?,
+                    Err(error) => self.defer(object, &error).await?,
                 },
             }
         }
@@ -265,11 +276,11 @@ impl Lane {
             }
             match self.content(&object).await? {
                 Ok(content) if compare::matches(&content, expected) => {
-                    expectations.insert(object.clone(), Expectation::Met);
+                    expectations.insert(object.clone(), Expectation::Met(expected));
                     fresh.push(object);
                 }
                 Ok(content) => mismatches.push(Mismatch { object, expected, content }),
-                Err(error) => self.defer(object, &error)?,
+                Err(error) => self.defer(object, &error).await?,
             }
         }
         Ok((expectations, mismatches))
@@ -290,7 +301,7 @@ impl Lane {
         let mut pause = false;
         let deferred_count = deferred.len();
         for (object, error) in &deferred {
-            self.defer(object.clone(), error)?;
+            self.defer(object.clone(), error).await?;
         }
         let crowded = left.len();
         self.queue.give_back(left, false);
@@ -373,7 +384,7 @@ impl Lane {
     }
 
     /// An attempt failed: nothing was committed, nothing is visible.
-    fn give_up(&mut self, error: AttemptError, every: Vec<ObjectRef>) -> Result<Hauled, LaneEnd> {
+    async fn give_up(&mut self, error: AttemptError, every: Vec<ObjectRef>) -> Result<Hauled, LaneEnd> {
         if matches!(error, AttemptError::Gone(_)) {
             return Err(self.doubt(&error.to_string()));
         }
@@ -382,7 +393,7 @@ impl Lane {
             AttemptError::Source { object, source } => {
                 let others = every.into_iter().filter(|other| other != object.as_ref()).collect();
                 self.queue.give_back(others, false);
-                self.defer(*object, &source)?;
+                self.defer(*object, &source).await?;
                 Ok(Hauled::Done)
             }
             AttemptError::Mill(MillError::Dedup(DedupError::TooManyIds { .. })) if every.len() > 1 => {
@@ -400,10 +411,19 @@ impl Lane {
     }
 
     /// Sets an object aside that cannot be read now.
-    fn defer(&self, object: ObjectRef, error: &ReadError) -> Result<(), LaneEnd> {
+    async fn defer(&self, object: ObjectRef, error: &ReadError) -> Result<(), LaneEnd> {
         if self.queue.waits_for_bucket(&object, error.kind()) {
             tracing::debug!(%object, error = %error, "wait for the bucket of an object");
             self.queue.give_back(vec![object], false);
+            return Ok(());
+        }
+        let anew = match error {
+            ReadError::Vanished(_) | ReadError::Changed(_) => self.found_anew(&object, error).await?,
+            _ => Anew::Same,
+        };
+        if matches!(anew, Anew::Settled) {
+            tracing::debug!(%object, "leave an object that is missing");
+            self.queue.done(std::slice::from_ref(&object));
             return Ok(());
         }
         let kind = match error {
@@ -420,10 +440,44 @@ impl Lane {
         };
         self.counters.deferred_object(error);
         tracing::warn!(%object, error = %error, "defer an object");
+        if let Anew::Other(other) = anew {
+            let text = format!("{error}; it is read as it is now");
+            self.find(kind, &object, &text, "")?;
+            self.queue.renew(*other, &error.to_string());
+            return Ok(());
+        }
         let text = format!("{error}; it is tried again at growing intervals");
         self.find(kind, &object, &text, "")?;
         self.queue.defer(object, &error.to_string());
         Ok(())
+    }
+
+    /// What stands under the key of an object that is gone or another one by now.
+    async fn found_anew(&self, object: &ObjectRef, error: &ReadError) -> Result<Anew, LaneEnd> {
+        let ledger = &self.writer.ledger;
+        let failed = |error| self.ledger_failed(&error);
+        let same = |other: &ObjectRef| other.etag == object.etag && other.version == object.version;
+        // A listing, or the audit, was quicker.
+        match ledger.waits(object).map_err(failed)? {
+            Some(waits) if !same(&waits.found.object) => return Ok(Anew::Other(Box::new(waits.found))),
+            None if ledger.is_settled_missing(object).map_err(failed)? => return Ok(Anew::Settled),
+            _ => {}
+        }
+        if matches!(error, ReadError::Vanished(_)) {
+            ledger.mark_gone(object).map_err(failed)?;
+            return Ok(Anew::Same);
+        }
+        let Ok(store) = self.bench.fetcher.places.get(&object.bucket).await else { return Ok(Anew::Same) };
+        let Ok(Some(meta)) = store.head(&object.key).await else { return Ok(Anew::Same) };
+        let other = ObjectRef { etag: meta.etag, version: None, size: meta.size, ..object.clone() };
+        let (Some((stream, ..)), Ok(found)) = (place_of(&other), FoundObject::new(other.clone())) else {
+            return Ok(Anew::Same);
+        };
+        if same(&other) || object.version.is_some() {
+            return Ok(Anew::Same);
+        }
+        ledger.record_found(&stream, &[other]).map_err(failed)?;
+        Ok(Anew::Other(Box::new(found)))
     }
 
     fn find_changed(&self, object: &ObjectRef) -> Result<(), LaneEnd> {

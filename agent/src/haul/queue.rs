@@ -361,6 +361,25 @@ impl LaneQueue {
         }
     }
 
+    /// Another object stands under the key of one that could not be read: that one is tried instead, alone; at once,
+    /// or later where that was so before.
+    pub fn renew(&self, found: FoundObject, why: &str) {
+        let (now, name) = (self.now(), self.name(&found.object));
+        let mut inner = self.lock();
+        let Some(queued) = inner.running.get_mut(&name) else { return };
+        queued.found = found;
+        if queued.attempts > 0 {
+            let object = queued.found.object.clone();
+            drop(inner);
+            return self.defer(object, why);
+        }
+        queued.attempts = 1;
+        let back = inner.running.remove(&name);
+        inner.batcher.put_back(back.into_iter().collect(), now);
+        drop(inner);
+        self.work.notify_one();
+    }
+
     /// What an object has really cost counts against its account's share.
     pub fn charge(&self, object: &ObjectRef, inflated: u64) {
         if let Ok(key) = trailhaul_core::model::LogKey::parse(&object.key) {

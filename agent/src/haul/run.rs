@@ -11,18 +11,17 @@ use super::Places;
 use super::attest::Attest;
 use super::engine::{Engine, Means, StartError};
 use super::gauges::{Gauges, Readiness};
-use super::hold::Gate;
 use super::lane::LaneEnd;
 use super::meters::Meters;
 use super::opener::{ConfiguredOpener, OpenerError};
 use super::plans::{self, PlanError};
 use super::seams::LaneIntake;
-use super::summary::{Ended, Summary};
-use super::tails::{NamedTail, Tails};
+use super::summary::{Ended, HeldSummary, Summary};
+use super::tails::{self, NamedTail, Tails};
 use super::watch::Watch;
 use crate::admin::{self, Desk, Vitals};
 use crate::audit::KeyFileError;
-use crate::config::Config;
+use crate::config::{Config, IntegrityMode};
 use crate::ledger::{Filter, Finding, Ledger, LedgerError, LedgerOptions};
 use crate::runtime::{Clock, OnError, OnStop, Shutdown, Tasks};
 use crate::store::StoreMeters;
@@ -113,14 +112,16 @@ async fn haul(
     );
     // It answers until everything else has ended.
     let admin = Arc::new(Tasks::new(Shutdown::new(config.limits.shutdown_grace)));
-    let desk = Desk::new(ledger.clone(), buckets(config), Arc::clone(&clock), true);
+    let desk =
+        Desk::new(ledger.clone(), buckets(config), Arc::clone(&clock), true).holding(longest_hold(config));
     if let Err(error) = admin::serve(&config.state.path, desk, &admin) {
         tracing::warn!(error = %error, cause = ?std::error::Error::source(&error), "run without a control socket");
     }
     vitals.running(Arc::new(Readiness::new(&engine, &means)), Box::new(Gauges::new(&engine, &means)));
     let pages = Pages::new(plans.memory.pages);
     let attest = Attest::new(config, options, &means, &engine)?;
-    let tails = Tails::open(config, &means, &engine, attest.as_ref(), pages).await;
+    let start = tails::start(config, &means)?;
+    let tails = Tails::open(config, &means, &engine, attest.as_ref(), (pages, start)).await;
     let mut troubles = if options.once {
         once(tails, attest, &engine, &means, config).await
     } else {
@@ -134,12 +135,18 @@ async fn haul(
         // What is there was not seen to the end: a good exit would say that the archive has all of it.
         troubles.push("the pass was stopped before its end: run again to haul the rest".to_owned());
     }
-    Ok(summarize(&engine, &ledger, troubles, options.once, ended_in_time, began.elapsed()))
+    Ok(summarize(config, &engine, &ledger, troubles, options.once, (ended_in_time, began.elapsed())))
 }
 
 /// The buckets of the trails, where objects are looked for.
 pub fn buckets(config: &Config) -> Vec<Arc<str>> {
     config.trails.listed().iter().map(|trail| Arc::clone(trail.place.bucket())).collect()
+}
+
+/// `integrity.max_hold` in seconds, where objects wait for their digests.
+pub fn longest_hold(config: &Config) -> Option<i64> {
+    let holds = config.integrity.mode == IntegrityMode::Hold;
+    holds.then(|| i64::try_from(config.integrity.max_hold.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// One pass: what was found before, then everything that the buckets show, then the queues run dry.
@@ -207,6 +214,9 @@ async fn for_ever(
     loop {
         if kept.is_none_or(|at: Instant| at.elapsed() >= HOUSEKEEPING) {
             let first = kept.is_none();
+            if let (Some(hold), Some(attest)) = (&engine.hold, &attest) {
+                hold.digests_are_read(attest.is_caught_up());
+            }
             if let Err(error) = housekeep(&intake, means, config, first).await {
                 means.tasks.shutdown().fail("housekeeping", error.into());
             }
@@ -271,16 +281,20 @@ async fn housekeep(
 }
 
 fn summarize(
+    config: &Config,
     engine: &Engine,
     ledger: &Ledger,
     mut troubles: Vec<String>,
     once: bool,
-    ended_in_time: bool,
-    took: Duration,
+    (ended_in_time, took): (bool, Duration),
 ) -> Summary {
     let mut ended = Ended::Well;
     for queue in &engine.queues {
         for (object, why) in queue.abandoned() {
+            // What the audit has called missing since, or found an older version of, waits no longer.
+            if !ledger.is_found(&object).unwrap_or(true) {
+                continue;
+            }
             troubles.push(format!("leave {object} behind: {why}"));
         }
     }
@@ -306,20 +320,18 @@ fn summarize(
         took,
         troubles,
         out: engine.out.clone(),
-        held: held(engine, ledger),
+        held: held(engine, ledger, config),
         findings: ledger.finding_counts().unwrap_or_default(),
     }
 }
 
-/// How many objects wait for their digests, as far as they are counted.
-fn held(engine: &Engine, ledger: &Ledger) -> u64 {
+/// What waits for digests, as far as it is counted.
+fn held(engine: &Engine, ledger: &Ledger, config: &Config) -> Option<HeldSummary> {
     /// Reading more of them takes longer than anybody looks at the number.
-    const MOST: usize = 100_000;
-    let Some(hold) = &engine.hold else { return 0 };
-    let (objects, _) = ledger.found(None, MOST).unwrap_or_default();
-    let waits =
-        |object: &&trailhaul_core::model::ObjectRef| matches!(hold.gate(object), Ok(Gate::Wait { .. }));
-    objects.iter().filter(waits).count() as u64
+    const MOST: usize = 1_000_000;
+    engine.hold.as_ref()?;
+    let counts = ledger.unhauled_counts(MOST).unwrap_or_default();
+    Some(HeldSummary { held: counts.held(), more: counts.more, longest: config.integrity.max_hold })
 }
 
 /// Whether a finding about integrity is open: the exit code says so until somebody has looked at it.

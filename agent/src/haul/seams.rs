@@ -1,15 +1,15 @@
 //! What the tail asks of the haul: the inventory (the ledger), and an intake (the lanes' queues).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use trailhaul_core::model::{AccountId, ObjectRef, StreamKey};
-use trailhaul_core::plan::{Day, DayPlan, FoundObject};
+use trailhaul_core::plan::{Day, DayPlan, Start};
 
 use super::hold::{Gate, Hold};
 use super::queue::{LaneQueue, Offer};
 use crate::archive::lane_of;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError, Unhauled, UnhauledPages};
 use crate::tail::{Found, Intake, IntakeClosed, Inventory, InventoryError, Offered};
 use crate::telemetry::Series;
 
@@ -18,12 +18,26 @@ use crate::telemetry::Series;
 pub struct LedgerInventory {
     ledger: Ledger,
     found: Option<Series>,
+    hold: Option<Hold>,
+    start: Start,
 }
 
 impl LedgerInventory {
-    /// The inventory in this ledger; what is found is counted in `found`.
-    pub fn new(ledger: Ledger, found: Option<Series>) -> Self {
-        Self { ledger, found }
+    /// The inventory of this ledger; streams that nobody has listed begin at `start`.
+    pub fn new(ledger: Ledger, start: Start) -> Self {
+        Self { ledger, found: None, hold: None, start }
+    }
+
+    /// The same; what is found is counted in `found`.
+    #[must_use]
+    pub fn counting(self, found: Series) -> Self {
+        Self { found: Some(found), ..self }
+    }
+
+    /// The same, where what is found waits for its digest from then on.
+    #[must_use]
+    pub fn holding(self, hold: Option<Hold>) -> Self {
+        Self { hold, ..self }
     }
 }
 
@@ -40,7 +54,8 @@ impl Inventory for LedgerInventory {
 
     fn record(&self, stream: &StreamKey, found: &[Found]) -> Result<(), InventoryError> {
         let objects: Vec<ObjectRef> = found.iter().map(|found| found.object.object.clone()).collect();
-        let new = self.ledger.record_found(stream, &objects).map_err(|error| failed(stream, error))?;
+        let since = self.hold.as_ref().map(Hold::now);
+        let new = self.ledger.record_held(stream, &objects, since).map_err(|error| failed(stream, error))?;
         if let Some(series) = &self.found {
             series.add(new);
         }
@@ -48,7 +63,15 @@ impl Inventory for LedgerInventory {
     }
 
     fn plan(&self, stream: &StreamKey) -> Result<Option<DayPlan>, InventoryError> {
-        self.ledger.plan(stream).map_err(|error| failed(stream, error))
+        let plan = self.ledger.plan(stream).map_err(|error| failed(stream, error))?;
+        let Start::At(start) = self.start else { return Ok(plan) };
+        if plan.is_some() {
+            return Ok(plan);
+        }
+        // Objects are known and no plan is: the ledger was lost. What had waited may lie before a start that is said as
+        // an age, such as -1d.
+        let first = self.ledger.first_day_of(stream).map_err(|error| failed(stream, error))?;
+        Ok(first.map(|day| DayPlan::new(Start::At(day.begin().min(start)))))
     }
 
     fn save_plan(&self, stream: &StreamKey, plan: &DayPlan) -> Result<(), InventoryError> {
@@ -87,23 +110,26 @@ impl LaneIntake {
     /// Offers what was found earlier and is not done, as far as there is room and it need not wait for a digest;
     /// with `wait`, waits for room.
     pub async fn offer_again(&self, ledger: &Ledger, wait: bool) -> Result<u64, LedgerError> {
-        /// Objects read from the ledger at once.
-        const PAGE: usize = 500;
-        let (mut after, mut taken, mut expired) = (None, 0, BTreeMap::new());
-        loop {
-            let (objects, next) = ledger.found(after.as_deref(), PAGE)?;
+        let (mut taken, mut expired, mut waiting) = (0, BTreeMap::new(), HashMap::new());
+        let mut pages = ledger.unhauled();
+        while let (rest, Some(page)) = next_page(pages).await? {
+            pages = rest;
             let mut held = Vec::new();
-            for object in objects {
-                let Ok(found) = FoundObject::new(object) else { continue };
-                let Some(queue) = self.queue(found.account) else { continue };
-                let gate = self.hold.as_ref().map_or(Ok(Gate::Vouched), |hold| hold.gate(&found.object))?;
-                if let Gate::Wait { noted } = gate {
-                    if !noted {
-                        held.push(found.object);
-                    }
+            for found in page {
+                let Some(queue) = self.queue(found.found.account) else { continue };
+                let gate = self.hold.as_ref().map_or(Gate::Vouched, |hold| hold.gate(&found));
+                let Unhauled { found, held: since, .. } = found;
+                if gate == Gate::Wait {
+                    *waiting.entry(found.account).or_default() += 1;
+                    held.extend(since.is_none().then_some(found.object));
                     continue;
                 }
                 let bucket = found.object.bucket.to_string();
+                if gate == Gate::Expired && !expired.contains_key(&bucket) {
+                    // Before any is hauled: a crash in between must not leave it untold.
+                    self.hold.as_ref().map_or(Ok(()), |hold| hold.expires(&bucket))?;
+                    expired.insert(bucket.clone(), 0);
+                }
                 let offer = if wait { queue.offer(found).await } else { queue.try_offer(found) };
                 if offer == Offer::Taken {
                     taken += 1;
@@ -115,30 +141,39 @@ impl LaneIntake {
             if let Some(hold) = &self.hold {
                 hold.hold(&held)?;
             }
-            match next {
-                None => break,
-                next => after = next,
-            }
         }
         if let Some(hold) = &self.hold {
-            hold.expired(&expired)?;
+            hold.counted(waiting);
+            hold.expired(&expired);
         }
         Ok(taken)
     }
 }
 
+/// Reads a page off the reactor.
+async fn next_page(mut pages: UnhauledPages) -> Result<(UnhauledPages, Option<Vec<Unhauled>>), LedgerError> {
+    /// Objects read from the ledger at once.
+    const PAGE: usize = 500;
+    let read = tokio::task::spawn_blocking(move || {
+        let page = pages.next(PAGE)?;
+        Ok((pages, page))
+    });
+    read.await.unwrap_or_else(|error| Err(LedgerError::Scratch(error.to_string())))
+}
+
 impl Intake for LaneIntake {
     fn room(&self, account: AccountId) -> usize {
-        self.queue(account).map_or(0, |queue| queue.room(account))
+        let room = self.queue(account).map_or(0, |queue| queue.room(account));
+        self.hold.as_ref().map_or(room, |hold| room.min(hold.room(account)))
     }
 
     fn offer(&self, found: Found) -> Result<Offered, IntakeClosed> {
         let Some(queue) = self.queue(found.object.account) else { return Err(IntakeClosed) };
         if let Some(hold) = &self.hold {
-            match hold.gate(&found.object.object) {
-                Ok(Gate::Vouched) => {}
-                // It stays recorded as found; housekeeping offers it when its time has come.
-                Ok(Gate::Wait { .. } | Gate::Expired) => return Ok(Offered::Taken),
+            match hold.is_vouched(&found.object.object, found.object.account) {
+                Ok(true) => {}
+                // It stays recorded as found; it is offered again when its time has come.
+                Ok(false) => return Ok(Offered::Taken),
                 Err(error) => {
                     tracing::error!(%error, "cannot ask the ledger for digests");
                     return Err(IntakeClosed);

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use trailhaul_core::model::LaneId;
 
 use super::counters::Counts;
 use super::recover::Recovered;
-use crate::ledger::{AccountTotals, FindingCounts};
+use crate::ledger::{AccountTotals, FindingCounts, Held};
 
 /// How a run ended, from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +22,52 @@ pub enum Ended {
     Unreachable,
     /// The agent is in doubt about its own work.
     Doubt,
+}
+
+/// What waits for digests in `integrity.mode: hold`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldSummary {
+    /// How many objects, and since when.
+    pub held: Held,
+    /// Whether there are more than were counted.
+    pub more: bool,
+    /// `integrity.max_hold`.
+    pub longest: Duration,
+}
+
+impl HeldSummary {
+    /// Until when the oldest and the newest wait at most; `None` where nothing waits.
+    pub fn until(&self) -> Option<(Timestamp, Timestamp)> {
+        let longest = i64::try_from(self.longest.as_secs()).unwrap_or(i64::MAX);
+        let until = |since: i64| Timestamp::from_second(since.saturating_add(longest)).ok();
+        self.held.oldest.and_then(until).zip(self.held.newest.and_then(until))
+    }
+
+    fn to_json(self) -> Value {
+        let time = |seconds: i64| Timestamp::from_second(seconds).ok().map(|time| time.to_string());
+        let until = self.until();
+        json!({
+            "objects": self.held.objects,
+            "more": self.more,
+            "since": self.held.oldest.and_then(time),
+            "until_first": until.map(|(first, _)| first.to_string()),
+            "until_last": until.map(|(_, last)| last.to_string()),
+        })
+    }
+}
+
+impl fmt::Display for HeldSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (least, objects) = (if self.more { "at least " } else { "" }, self.held.objects);
+        write!(f, "{least}{objects} objects wait for their digests, and nothing of them is delivered yet")?;
+        if let Some((first, last)) = self.until() {
+            write!(
+                f,
+                "; without one the first is hauled at {first}, the last at {last} (integrity.max_hold)"
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// The result of a run.
@@ -38,8 +85,8 @@ pub struct Summary {
     pub troubles: Vec<String>,
     /// Lanes that stayed out.
     pub out: Vec<(LaneId, String)>,
-    /// Objects that wait for their digests.
-    pub held: u64,
+    /// What waits for digests; `None` where nothing has to.
+    pub held: Option<HeldSummary>,
     /// Findings on record, new and old.
     pub findings: FindingCounts,
 }
@@ -62,7 +109,8 @@ impl Summary {
             "objects_repeated": counts.repeated,
             "objects_rewritten": counts.rewritten,
             "objects_deferred": counts.deferred,
-            "objects_held": self.held,
+            "objects_held": self.held.map_or(0, |held| held.held.objects),
+            "held": self.held.map(HeldSummary::to_json),
             "objects_expired": counts.expired,
             "objects_mismatched": counts.mismatched,
             "failed_attempts": counts.failed_attempts,
@@ -110,11 +158,12 @@ impl fmt::Display for Summary {
                 counts.repeated, counts.rewritten, counts.deferred
             )?;
         }
-        if self.held + counts.expired + counts.mismatched > 0 {
+        let held = self.held.map_or(0, |held| held.held.objects);
+        if held + counts.expired + counts.mismatched > 0 {
             writeln!(
                 f,
-                "  digests      {:>12}   objects wait for theirs, {} hauled without, {} refused: other content",
-                self.held, counts.expired, counts.mismatched
+                "  digests      {held:>12}   objects wait for theirs, {} hauled without, {} refused: other content",
+                counts.expired, counts.mismatched
             )?;
         }
         if !counts.accounts.is_empty() {
@@ -135,6 +184,9 @@ impl fmt::Display for Summary {
                     totals.quarantined
                 )?;
             }
+        }
+        if let Some(waiting) = self.held.filter(|_| held > 0) {
+            writeln!(f, "\n{waiting}")?;
         }
         if self.findings.open > 0 {
             writeln!(f, "\n{} open findings: see `trailhaul status`", self.findings.open)?;

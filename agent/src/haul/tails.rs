@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use trailhaul_core::plan::Start;
+use trailhaul_core::plan::{Day, Start};
 
 use super::attest::Attest;
 use super::engine::{Engine, Means};
@@ -14,9 +14,18 @@ use super::plans;
 use super::seams::LedgerInventory;
 use super::watch::Watch;
 use crate::config::{Config, Trail};
+use crate::ledger::LedgerError;
 use crate::store::StoreError;
 use crate::tail::{Pages, Tail, TailConfig, TailSeams};
 use crate::telemetry::Metric;
+
+/// Where streams begin that nobody has listed. When the ledger was lost, what had been found and not hauled may lie
+/// before a start that is said as an age, such as -1d: then it is where the memory begins, if that is earlier.
+pub(super) fn start(config: &Config, means: &Means) -> Result<Start, LedgerError> {
+    let Some(moment) = config.start.resolve(means.clock.now()) else { return Ok(Start::Beginning) };
+    let first = means.ledger.first_day_if_lost()?.map_or(i64::MAX, Day::begin);
+    Ok(Start::At(moment.as_second().min(first)))
+}
 
 /// A trail's tail and its name.
 pub(super) struct NamedTail {
@@ -34,6 +43,7 @@ pub(super) struct Tails {
     missing: Vec<(Trail, StoreError)>,
     /// The places for pages of listings, shared by all.
     pages: Pages,
+    start: Start,
 }
 
 impl Tails {
@@ -42,11 +52,11 @@ impl Tails {
         means: &Means,
         engine: &Engine,
         attest: Option<&Attest>,
-        pages: Pages,
+        (pages, start): (Pages, Start),
     ) -> Self {
-        let mut tails = Self { open: Vec::new(), missing: Vec::new(), pages };
+        let mut tails = Self { open: Vec::new(), missing: Vec::new(), pages, start };
         for trail in config.trails.listed() {
-            match open_tail(config, trail, means, engine, attest, &tails.pages).await {
+            match open_tail(config, trail, means, engine, attest, (&tails.pages, start)).await {
                 Ok(tail) => tails.open.push(tail),
                 Err(error) => {
                     tracing::error!(trail = trail.name, %error, "cannot open the bucket of a trail; the others go on");
@@ -68,7 +78,7 @@ impl Tails {
     ) -> Vec<NamedTail> {
         let (mut opened, mut missing) = (Vec::new(), Vec::new());
         for (trail, _) in std::mem::take(&mut self.missing) {
-            match open_tail(config, &trail, means, engine, attest, &self.pages).await {
+            match open_tail(config, &trail, means, engine, attest, (&self.pages, self.start)).await {
                 Ok(tail) => {
                     tracing::info!(trail = trail.name, "the bucket of a trail can be opened by now");
                     opened.push(tail);
@@ -95,17 +105,15 @@ async fn open_tail(
     means: &Means,
     engine: &Engine,
     attest: Option<&Attest>,
-    pages: &Pages,
+    (pages, start): (&Pages, Start),
 ) -> Result<NamedTail, StoreError> {
-    let start = match config.start.resolve(means.clock.now()) {
-        None => Start::Beginning,
-        Some(moment) => Start::At(moment.as_second()),
-    };
     let store = means.places.get(trail.place.bucket()).await?;
     let metrics = means.meters.registry();
     let found = metrics.series(Metric::ObjectsFound, &[&trail.name]);
     let seams = TailSeams {
-        inventory: Arc::new(LedgerInventory::new(means.ledger.clone(), Some(found))),
+        inventory: Arc::new(
+            LedgerInventory::new(means.ledger.clone(), start).holding(engine.hold.clone()).counting(found),
+        ),
         intake: Arc::new(engine.intake()),
         clock: Arc::clone(&means.clock),
         pages: pages.clone(),

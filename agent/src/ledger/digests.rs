@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use redb::{ReadableDatabase, ReadableTable, WriteTransaction};
-use trailhaul_core::model::{AccountId, BatchId, LaneId, LogKey, ObjectRef, Verdict};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
+use trailhaul_core::model::{AccountId, BatchId, LaneId, LogKey, ObjectRef, StreamKey, Verdict};
 use trailhaul_core::plan::{Day, FoundObject};
 use trailhaul_core::verify::{ChainId, ChainKind};
 
@@ -299,20 +299,43 @@ impl Ledger {
     /// The first day of which an object is known, done or expected; `None` for an empty inventory.
     pub fn first_day(&self) -> Result<Option<Day>, LedgerError> {
         let read = self.db.begin_read()?;
-        let table = read.open_table(super::tables::INVENTORY)?;
         let mut first: Option<Day> = None;
         for row in read.open_table(STREAMS)?.iter()? {
-            let number = row?.1.value();
-            let low = number.to_be_bytes();
-            let high = after_prefix(&low).unwrap_or_default();
-            if let Some(row) = table.range(low.as_slice()..high.as_slice())?.next() {
-                let (key, _) = row?;
-                let day = super::inventory::day_of(key.value())?;
-                first = Some(first.map_or(day, |first| first.min(day)));
-            }
+            let day = first_day_of(&read, row?.1.value())?;
+            first = [first, day].into_iter().flatten().min();
         }
         Ok(first)
     }
+
+    /// The first day of which an object is done, where nobody remembers how far streams were listed: the ledger was
+    /// lost, and rebuilt from the journal.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub fn first_day_if_lost(&self) -> Result<Option<Day>, LedgerError> {
+        let plans = self.db.begin_read()?.open_table(super::tables::PLANS)?;
+        if redb::ReadableTableMetadata::is_empty(&plans)? { self.first_day() } else { Ok(None) }
+    }
+
+    /// The first day of which an object of this stream is done; `None` where none is.
+    ///
+    /// # Errors
+    /// When the ledger fails.
+    pub fn first_day_of(&self, stream: &StreamKey) -> Result<Option<Day>, LedgerError> {
+        let read = self.db.begin_read()?;
+        let name = super::inventory::stream_name(stream);
+        let streams = read.open_table(STREAMS)?;
+        let number = streams.get(name.as_str())?.map(|row| row.value());
+        number.map_or(Ok(None), |number| first_day_of(&read, number))
+    }
+}
+
+fn first_day_of(read: &ReadTransaction, stream: u32) -> Result<Option<Day>, LedgerError> {
+    let low = stream.to_be_bytes();
+    let high = after_prefix(&low).unwrap_or_default();
+    let table = read.open_table(super::tables::INVENTORY)?;
+    let Some(row) = table.range(low.as_slice()..high.as_slice())?.next() else { return Ok(None) };
+    super::inventory::day_of(row?.0.value()).map(Some)
 }
 
 /// Takes in digests within one transaction.

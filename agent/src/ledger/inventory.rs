@@ -80,6 +80,16 @@ impl Ledger {
     /// Records objects as found: from here on they are not lost, whatever becomes of the process. What is done
     /// already under this ETag, because somebody else had found it first, stays so. How many are new.
     pub fn record_found(&self, stream: &StreamKey, objects: &[ObjectRef]) -> Result<u64, LedgerError> {
+        self.record_held(stream, objects, None)
+    }
+
+    /// The same for objects that wait for digests from `since` on (Unix seconds), unless they do already.
+    pub fn record_held(
+        &self,
+        stream: &StreamKey,
+        objects: &[ObjectRef],
+        since: Option<i64>,
+    ) -> Result<u64, LedgerError> {
         if objects.is_empty() {
             return Ok(0);
         }
@@ -94,8 +104,17 @@ impl Ledger {
                 if before.is_some_and(|before| before.etag == object.etag) {
                     continue;
                 }
-                let row = encode_found(object)?;
-                new += u64::from(table.insert(key.as_slice(), row.as_slice())?.is_none());
+                let before = table.get(key.as_slice())?.map(|row| decode_found(row.value())).transpose()?;
+                new += u64::from(before.is_none());
+                let held = before.filter(|row| row.etag == object.etag).and_then(|row| row.held);
+                let row = FoundRow {
+                    etag: object.etag.clone(),
+                    version: object.version.clone(),
+                    size: object.size,
+                    held: held.or(since),
+                    gone: false,
+                };
+                table.insert(key.as_slice(), encode_row(&row)?.as_slice())?;
             }
             Ok(new)
         })
@@ -117,7 +136,7 @@ impl Ledger {
             if objects.len() >= limit {
                 return Ok((objects, last));
             }
-            objects.push(object_of(&names, key.value(), value.value())?);
+            objects.push(object_of(&names, key.value(), decode_found(value.value())?)?);
             last = Some(key.value().to_vec());
         }
         Ok((objects, None))
@@ -278,22 +297,19 @@ fn name_of(key: &[u8]) -> Result<&str, LedgerError> {
 /// What is remembered of an object that was found: its ETag, version and size.
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct FoundRow {
-    etag: String,
-    version: Option<String>,
-    size: u64,
+    pub(super) etag: String,
+    pub(super) version: Option<String>,
+    pub(super) size: u64,
     /// Since when it waits for a digest (Unix seconds), where it has to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) held: Option<i64>,
+    /// Whether it was gone when it was to be read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) gone: bool,
 }
 
-fn encode_found(object: &ObjectRef) -> Result<Vec<u8>, LedgerError> {
-    let row = FoundRow {
-        etag: object.etag.clone(),
-        version: object.version.clone(),
-        size: object.size,
-        held: None,
-    };
-    serde_json::to_vec(&row).map_err(|_| LedgerError::Row { table: "found" })
+pub(super) fn encode_row(row: &FoundRow) -> Result<Vec<u8>, LedgerError> {
+    serde_json::to_vec(row).map_err(|_| LedgerError::Row { table: "found" })
 }
 
 pub(super) fn decode_found(bytes: &[u8]) -> Result<FoundRow, LedgerError> {
@@ -328,9 +344,13 @@ pub(super) fn day_of(key: &[u8]) -> Result<Day, LedgerError> {
     Ok(Day::of(i64::from(day) * 86_400))
 }
 
-fn object_of(names: &BTreeMap<u32, String>, key: &[u8], row: &[u8]) -> Result<ObjectRef, LedgerError> {
+/// The object of a row.
+pub(super) fn object_of(
+    names: &BTreeMap<u32, String>,
+    key: &[u8],
+    row: FoundRow,
+) -> Result<ObjectRef, LedgerError> {
     let (bucket, key) = object_name(names, key)?;
-    let row = decode_found(row)?;
     Ok(ObjectRef { bucket: bucket.into(), key, etag: row.etag, version: row.version, size: row.size })
 }
 

@@ -39,6 +39,7 @@ pub use accounts::AccountTotals;
 pub use digests::{Awaited, BatchRow, ChainRow, DigestWriter, Expected, PendingRows, RowMark, VerdictCounts};
 pub use error::LedgerError;
 pub use findings::{Ack, Filter, Finding, FindingCounts, Found, NewFinding};
+pub use held::{Held, Unhauled, UnhauledCounts, UnhauledPages};
 pub use ids::LaneIds;
 pub use inventory::{InventoryRow, place_of};
 pub use lanes::LaneState;

@@ -82,8 +82,8 @@ pub trait Listed: Send + Sync + fmt::Debug {
     fn listed(&self, stream: &StreamKey, plan: &DayPlan);
 
     /// A walk over the folders of the bucket that began at `began` (Unix seconds) came to its end; `whole` where
-    /// no folder was left out.
-    fn walked(&self, began: i64, whole: bool);
+    /// no folder was left out. So many streams are known by now.
+    fn walked(&self, began: i64, whole: bool, streams: usize);
 }
 
 /// An inventory in memory, for tests and simulations; it grows with what it is told.

@@ -283,7 +283,7 @@ async fn admit(
         schedule.add(Stream::new(key, plan), now);
     }
     if let Some(listed) = &context.config.listed {
-        listed.walked(now, walked.failures_total == 0 && !walked.is_cut);
+        listed.walked(now, walked.failures_total == 0 && !walked.is_cut, schedule.len());
     }
     health.walked(&context.bucket, schedule.len(), &walked);
     Ok(())

@@ -56,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) lake: bool,
     /// Waits for stores without end, as a continuous run does.
     pub(crate) patient: bool,
+    /// Compares objects with what digests say before they are delivered.
+    pub(crate) hold: bool,
 }
 
 /// How a run ended.
@@ -306,6 +308,20 @@ impl World {
         found
     }
 
+    /// The hash that a digest would give for an object: of its inflated bytes.
+    pub(crate) async fn sha256_of(&self, object: &ObjectRef) -> [u8; 32] {
+        let store = self.stores.values().find(|store| store.url() == &*object.bucket).unwrap();
+        let mut read = store.get(&object.key, GetOptions::default()).await.unwrap();
+        let mut stored = Vec::new();
+        while let Some(piece) = read.body.next().await.unwrap() {
+            stored.extend_from_slice(&piece);
+        }
+        let mut text = Vec::new();
+        #[expect(clippy::disallowed_types, reason = "what the world wrote itself")]
+        flate2::read::GzDecoder::new(stored.as_slice()).read_to_end(&mut text).unwrap();
+        trailhaul_core::verify::Sha256::of(&text).0
+    }
+
     async fn offer(&self, engine: &Engine, found: Vec<FoundObject>) {
         for found in found {
             let lane = trailhaul::archive::lane_of(found.account, self.lanes);
@@ -349,7 +365,7 @@ impl World {
                 },
                 attempts: (!options.patient).then_some(2),
             },
-            hold: None,
+            hold: options.hold.then_some(Duration::from_secs(3_600)),
             window_seconds: 7 * 86_400,
             scratch: self.folder.path().join("scratch"),
             take_lanes: options.take_lanes,
@@ -524,7 +540,7 @@ impl World {
     }
 }
 
-fn record(account: &str, event: &str) -> String {
+pub(crate) fn record(account: &str, event: &str) -> String {
     let id = event.split('!').next().unwrap();
     format!(
         "{{\"eventVersion\":\"1.08\",\"eventTime\":\"2026-11-20T10:00:00Z\",\"eventName\":\"N{event}\",\"eventID\":\"{account}-{id}\"}}"

@@ -7,7 +7,7 @@
 //! Bounded: [`AT_ONCE`] readings; [`BATCH`] digests or [`BATCH_LOGS`] log files per transaction; [`DEFERRED`]
 //! digests that wait for another try (more of them are found again by the next start).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,8 +125,11 @@ impl Examiner {
             })
         })
         .await?;
+        // In work until they are read again: who waits for all digests waits for these.
+        let again: BTreeSet<String> = vouched.iter().map(|object| self.intake.begun(object)).collect();
         self.vouched.extend(vouched);
-        ended.iter().for_each(|object| self.intake.ended(object));
+        let ended = ended.iter().filter(|object| !again.contains(&object.to_string()));
+        ended.for_each(|object| self.intake.ended(object));
         for (object, why) in unread {
             self.put_off(object, &why);
         }

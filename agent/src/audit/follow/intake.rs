@@ -55,6 +55,13 @@ impl DigestIntake {
         taken
     }
 
+    /// Work on a digest begins anew; its name.
+    pub(super) fn begun(&self, digest: &ObjectRef) -> String {
+        let name = digest.to_string();
+        self.working().insert(name.clone());
+        name
+    }
+
     /// Work on a digest has ended, one way or another.
     pub(super) fn ended(&self, digest: &ObjectRef) {
         self.working().remove(&digest.to_string());

@@ -24,6 +24,8 @@ struct State {
     streams: BTreeMap<String, Vec<(Day, Option<i64>)>>,
     /// When the last walk began that left nothing out.
     walked: Option<i64>,
+    /// The streams that walks have shown.
+    shown: usize,
 }
 
 impl Listings {
@@ -42,6 +44,15 @@ impl Listings {
 }
 
 impl Listings {
+    /// Whether a walk has left nothing out, and all streams that it has shown were listed by this process up to the
+    /// present.
+    pub(super) fn is_caught_up(&self) -> bool {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_listed =
+            |days: &Vec<(Day, Option<i64>)>| days.first().is_some_and(|(day, _)| *day != Day::BEGINNING);
+        state.walked.is_some() && state.streams.len() >= state.shown && state.streams.values().all(is_listed)
+    }
+
     /// Whether a walk has left nothing out.
     pub(super) fn is_walked(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).walked.is_some()
@@ -64,9 +75,11 @@ impl Listed for Listings {
         state.streams.insert(stream.prefix.clone(), days);
     }
 
-    fn walked(&self, began: i64, whole: bool) {
+    fn walked(&self, began: i64, whole: bool, streams: usize) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.shown = streams;
         if whole {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).walked = Some(began);
+            state.walked = Some(began);
         }
     }
 }

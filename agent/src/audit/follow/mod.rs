@@ -106,6 +106,8 @@ pub struct FollowRules {
     pub max_log: u64,
     /// Whether this is a single pass.
     pub once: bool,
+    /// Whether objects wait to be hauled until a digest names them.
+    pub holds: bool,
 }
 
 /// What the follower works with.

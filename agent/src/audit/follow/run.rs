@@ -117,6 +117,12 @@ impl Follower {
         }
     }
 
+    /// Whether each stream of digests was listed to its end by this process, and what was found was examined.
+    pub fn is_caught_up(&self) -> bool {
+        let grounds = self.shared.grounds.read().unwrap_or_else(PoisonError::into_inner);
+        grounds.iter().all(|ground| ground.listings.is_caught_up()) && self.intake.is_idle()
+    }
+
     /// Waits until every digest that was offered was examined.
     pub async fn examined(&self) {
         while !self.intake.is_idle() && !self.shared.means.stop.is_cancelled() {

@@ -50,27 +50,38 @@ pub(super) async fn look(
         for awaited in awaited {
             let expected = ledger.expected(&awaited.object)?;
             let row = ledger.object(&awaited.object)?;
-            let found = row.is_none() && ledger.is_found(&awaited.object)?;
-            page.push((awaited, expected, row, found));
+            let waits = if row.is_none() { ledger.waits(&awaited.object)? } else { None };
+            page.push((awaited, expected, row, waits));
         }
         Ok((page, next))
     })
     .await?;
     let mut verdicts = Verdicts::new(shared);
-    for (awaited, expected, row, found) in page {
+    for (awaited, expected, row, waits) in page {
         match (expected, row) {
             // Expired between two reads.
             (None, _) => verdicts.settled.push(awaited.object),
             (Some(expected), Some(row)) => verdicts.hauled(&awaited.object, &expected, &row).await?,
-            (Some(_), None) if found => looked.open += 1,
-            (Some(expected), None) => {
-                unseen(&awaited, &expected, asking, &mut verdicts, looked).await?;
-            }
+            (Some(expected), None) => match waits.filter(|waits| !waits.gone) {
+                Some(waits) => found(shared, waits.found, looked),
+                // Seen and gone before it was hauled is as good as never seen.
+                None => unseen(&awaited, &expected, asking, &mut verdicts, looked).await?,
+            },
         }
     }
     looked.settled += verdicts.settled.len() as u64;
     verdicts.post().await?;
     Ok(next)
+}
+
+/// A log file that was found and is not hauled yet. Where it waited for this very digest, it goes to its lane.
+fn found(shared: &Shared, found: FoundObject, looked: &mut Looked) {
+    looked.open += 1;
+    // A single pass offers all at once.
+    if shared.rules.holds && !shared.rules.once && shared.means.lanes.room(found.account) > 0 {
+        // Closed means that the process stops; a lane that has it already drops it.
+        let _closed = shared.means.lanes.offer(Found { object: found, standing: Standing::Known });
+    }
 }
 
 /// A log file that nobody has seen: it is handed over, missing, or not known yet.
@@ -176,6 +187,8 @@ pub(super) struct Verdicts<'a> {
     shared: &'a Arc<Shared>,
     notes: BTreeMap<Group, Vec<JudgedObject>>,
     settled: Vec<ObjectRef>,
+    /// Found once, and gone: to be forgotten with their verdict.
+    gone: Vec<ObjectRef>,
 }
 
 /// Objects with the same verdict for the same reason.
@@ -190,7 +203,7 @@ struct Group {
 
 impl<'a> Verdicts<'a> {
     pub(super) fn new(shared: &'a Arc<Shared>) -> Self {
-        Self { shared, notes: BTreeMap::new(), settled: Vec::new() }
+        Self { shared, notes: BTreeMap::new(), settled: Vec::new(), gone: Vec::new() }
     }
 
     /// Compares an object that was hauled with what its digest says.
@@ -230,8 +243,16 @@ impl<'a> Verdicts<'a> {
         let older = noncurrent(self.shared, ground, &object.key).await;
         self.shared.accuse_missing(ground, object, expected, &older).await?;
         // What was deleted is not lost where versions are kept.
-        if let Some(older) = worth_hauling(self.shared, object, expected, &older).await {
-            hand_over(self.shared, older, looked).await?;
+        match worth_hauling(self.shared, object, expected, &older).await {
+            Some(older) => {
+                let handed = looked.handed;
+                hand_over(self.shared, older, looked).await?;
+                if looked.handed == handed {
+                    // Its lane has no room: another time.
+                    return Ok(());
+                }
+            }
+            None => self.gone.push(object.clone()),
         }
         let cause = "a proven digest names it, and it is not in the bucket";
         self.note(object, Verdict::Missing, Some(expected), cause).await?;
@@ -270,7 +291,7 @@ impl<'a> Verdicts<'a> {
 
     /// Posts what was noted, then takes the log files off the list.
     pub(super) async fn post(self) -> Result<(), LedgerError> {
-        let Self { shared, notes, settled } = self;
+        let Self { shared, notes, settled, gone } = self;
         let (shared, at) = (Arc::clone(shared), shared.means.clock.now());
         blocking(move || {
             let ledger = &shared.means.ledger;
@@ -286,6 +307,7 @@ impl<'a> Verdicts<'a> {
                 };
                 ledger.post(group.lane, &[Note::Verdict(note)])?;
             }
+            ledger.forget_found(&gone)?;
             ledger.settle_awaited(&settled)
         })
         .await
