@@ -185,7 +185,7 @@ impl Attack {
             chain.trail == 0 && key.contains(&format!("/{}/CloudTrail/{}/", chain.account, chain.region))
         };
         let chain = tamperer.integrity.chains.iter().find(is_of).unwrap();
-        self.vouched.extend(logs(tamperer, chain).map(|log| log.key.clone()).step_by(4));
+        self.vouched.extend(log_of_each(tamperer, chain));
     }
 
     /// The two newest digests of an untouched chain are deleted, of the one that is due first.
@@ -284,7 +284,7 @@ impl Attack {
             let region = &other.region;
             self.late_folders.push(format!("{organization}/{account}/CloudTrail-Digest/{region}/"));
         }
-        self.vouched.extend(logs(tamperer, &own).map(|log| log.key.clone()).step_by(4));
+        self.vouched.extend(log_of_each(tamperer, &own));
     }
 
     /// A chain of the organization's trail to which nothing was done yet; not of the member's.
@@ -332,6 +332,12 @@ fn want(wanted: &mut BTreeSet<Wanted>, kind: &str, effect: Effect) -> Object {
     let object = (effect.bucket, effect.key);
     wanted.insert((kind.to_owned(), url(&object)));
     object
+}
+
+/// A log of each digest of a chain, by its key.
+fn log_of_each(tamperer: &Tamperer<'_>, chain: &Chain) -> Vec<String> {
+    let numbers = chain.digests.iter().filter_map(|digest| digest.logs.first());
+    numbers.map(|number| tamperer.log(*number).unwrap().key.clone()).collect()
 }
 
 /// A chain without its first two digests.
