@@ -19,6 +19,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use trailhaul::ledger::{Ledger, LedgerOptions};
 use trailhaul_tests::damage::{Damage, Sizes};
 use trailhaul_tests::org::Options;
 use tree::{Ran, Tree, files, signal, wait};
@@ -103,6 +104,22 @@ fn an_archive_that_would_eat_its_own_tail_is_refused() {
         refused(&ran, &["archive", "eat its own tail; write elsewhere"]);
         assert_eq!(files(&tree.path("buckets")), before, "{what}: nothing was written");
     }
+}
+
+#[test]
+fn a_look_at_the_state_folder_keeps_no_agent_from_starting() {
+    let tree = small(104, &[]);
+    assert_eq!(tree.once().code, Some(0));
+    // As `status` does where no agent runs.
+    let options = LedgerOptions { cache_bytes: 1 << 20, rebuild: false, gate: None };
+    let look = Ledger::open(&tree.path("state"), &options).unwrap();
+    let mut command = tree.command(&["--output", "json", "run", "--once"]);
+    let mut agent = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(agent.try_wait().unwrap(), None, "it waits");
+    drop(look);
+    let status = wait(&mut agent, Duration::from_secs(240)).expect("the pass ends");
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]

@@ -94,7 +94,7 @@ async fn haul(
     plans::check_apart(config)?;
     let (plans, cache_bytes) = plans::engine(config, options)?;
     let ledger_options = LedgerOptions { cache_bytes, rebuild: options.rebuild_ledger, gate: None };
-    let ledger = Ledger::open(&config.state.path, &ledger_options)?;
+    let ledger = open_ledger(config, &ledger_options).await?;
     let meters = Arc::new(Meters::of_config(Arc::clone(vitals.registry()), config));
     let opener = ConfiguredOpener::new(config, Arc::clone(&clock)).await?;
     let opener = opener.metered(StoreMeters::new(Arc::clone(vitals.registry())));
@@ -136,6 +136,20 @@ async fn haul(
         troubles.push("the pass was stopped before its end: run again to haul the rest".to_owned());
     }
     Ok(summarize(config, &engine, &ledger, troubles, options.once, (ended_in_time, began.elapsed())))
+}
+
+/// Opens the ledger. Where no agent runs, somebody may be looking into it (`status`, `findings`), which takes seconds:
+/// that must not keep an agent from starting.
+async fn open_ledger(config: &Config, options: &LedgerOptions) -> Result<Ledger, LedgerError> {
+    const TRIES: u32 = 20;
+    const PAUSE: Duration = Duration::from_millis(250);
+    for _ in 1..TRIES {
+        match Ledger::open(&config.state.path, options) {
+            Err(LedgerError::InUse { .. }) => tokio::time::sleep(PAUSE).await,
+            opened => return opened,
+        }
+    }
+    Ledger::open(&config.state.path, options)
 }
 
 /// The buckets of the trails, where objects are looked for.
