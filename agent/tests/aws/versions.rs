@@ -1,10 +1,12 @@
 //! An attack on a bucket that keeps versions: what was overwritten or deleted is told with the versions that are
-//! still there, and what was deleted before anybody hauled it is hauled from them.
+//! still there, and what digests name is hauled from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
 use trailhaul_tests::org::Options;
 use trailhaul_tests::tamper::Act;
+use trailhaul_tests::truth::Object as Log;
 
 use crate::asked::{Asked, Wanted, check_accused};
 use crate::attack::{Laid, check, config, url};
@@ -23,12 +25,18 @@ async fn versions(cloud: &Cloud, (bucket, key): &Object) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn older_versions_are_told_and_deleted_logs_are_hauled_from_them() {
+async fn older_versions_are_told_and_originals_are_hauled_from_them() {
     let options = Options { seed: 64, accounts: 5, regions: 1, hours: 6, rate: 20, ..Options::default() };
     let Some(Laid { mut cloud, mut tamperer }) = Laid::start(&options).await else { return };
     let proxy = in_front(&mut cloud);
+    let genuine = tamperer.truth.objects.clone();
     let effect = tamperer.act(Act::ChangeLog).unwrap().effects.remove(0);
     let overwritten: Object = (effect.bucket, effect.key);
+    // The original is still there, as an older version: its events are genuine.
+    let original =
+        genuine.into_iter().find(|log| (&log.bucket, &log.key) == (&overwritten.0, &overwritten.1));
+    let number = tamperer.truth.objects.len() as u64;
+    tamperer.truth.objects.push(Log { number, ..original.unwrap() });
     // A log each of three other chains, of hours whose digests have followers.
     let mut victims = Vec::new();
     for chain in tamperer.integrity.untouched().into_iter().filter(|chain| chain.trail == 0).take(3) {
@@ -73,12 +81,15 @@ async fn older_versions_are_told_and_deleted_logs_are_hauled_from_them() {
         wanted.extend([kind, "log_noncurrent"].map(|kind| (kind.to_owned(), url(object))));
     }
     running.until("all is found", || wanted.is_subset(&asked.found()));
-    running.until("what was deleted is hauled from the version that its digest names", || {
+    running.until("what was deleted is hauled from the version that digests name", || {
         [&old, &young, &both].into_iter().all(|(_, key)| asked.verdict(key) == "verified")
     });
     running.until_whole(&cloud, "trails", &[]).await;
 
-    let findings = asked.findings();
+    // The lane tells of the two contents of the overwritten one, whichever it hauls later.
+    let (rewritten, findings): (Vec<Value>, Vec<Value>) =
+        asked.findings().into_iter().partition(|finding| finding["kind"] == "object_rewritten");
+    assert!(rewritten.iter().all(|finding| finding["subject"] == url(&overwritten)), "{rewritten:#?}");
     check_accused(&findings, &wanted);
     for finding in findings.iter().filter(|finding| finding["kind"] == "log_noncurrent") {
         let told = finding["details"]["noncurrent"].as_array().unwrap().iter();

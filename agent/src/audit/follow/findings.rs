@@ -19,19 +19,20 @@ use crate::store::ObjectVersion;
 use crate::telemetry::FindingKind;
 
 impl Shared {
-    /// A log file that was hauled is not what its digest names.
+    /// A log file that was hauled is not what its digest names. Its older versions, where some are kept.
     pub(super) async fn accuse_mismatch(
         self: &Arc<Self>,
         object: &ObjectRef,
         expected: &Expected,
         row: &InventoryRow,
         outcome: LogOutcome,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<Vec<ObjectVersion>, LedgerError> {
         let prefix = LogKey::parse(&object.key).ok().map(|key| key.prefix);
-        if let Some(ground) = prefix.and_then(|prefix| self.ground(&object.bucket, prefix)) {
-            let older = noncurrent(self, &ground, &object.key).await;
-            self.tell_older(object, &older).await?;
-        }
+        let older = match prefix.and_then(|prefix| self.ground(&object.bucket, prefix)) {
+            Some(ground) => noncurrent(self, &ground, &object.key).await,
+            None => Vec::new(),
+        };
+        self.tell_older(object, &older).await?;
         let trace = trace(self, object, row).await?;
         let mut details = facts(object);
         digest_facts(&mut details, expected);
@@ -45,7 +46,8 @@ impl Shared {
             expected.digest(),
             Sha256(expected.sha256),
         );
-        self.accuse(FindingKind::LogMismatch, object, text, &row.etag, details, Some(trace)).await
+        self.accuse(FindingKind::LogMismatch, object, text, &row.etag, details, Some(trace)).await?;
+        Ok(older)
     }
 
     /// A log file that a proven digest names is not there.

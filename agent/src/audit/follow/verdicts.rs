@@ -13,7 +13,7 @@ use trailhaul_core::plan::{Day, FoundObject, Standing};
 use trailhaul_core::verify::{Class, LogHasher, LogOutcome, Sha256};
 
 use super::asking::{Answer, Asking};
-use super::versions::noncurrent;
+use super::versions::{at, noncurrent, original};
 use super::{Ground, Shared, blocking};
 use crate::ledger::{Awaited, Expected, InventoryRow, LedgerError, RowMark};
 use crate::store::{ObjectReader, ObjectVersion, ReadError};
@@ -224,13 +224,36 @@ impl<'a> Verdicts<'a> {
         let object = ObjectRef { etag: row.etag.clone(), ..object.clone() };
         let verdict = if outcome.class() == Class::Good { Verdict::Verified } else { Verdict::Mismatch };
         if verdict == Verdict::Mismatch {
-            self.shared.accuse_mismatch(&object, expected, row, outcome).await?;
+            let older = self.shared.accuse_mismatch(&object, expected, row, outcome).await?;
+            if !self.haul_original(&object, expected, &older).await? {
+                // Its lane has no room: another time.
+                return Ok(());
+            }
         }
         if row.verdict != verdict {
             self.note(&object, verdict, Some(expected), &outcome.to_string()).await?;
         }
         self.settled.push(object);
         Ok(())
+    }
+
+    /// Hauls what stood there before it was overwritten, if that is what the digest names; whether nothing is left to
+    /// do. Once by a process: the present version is known by another ETag then, and hauled again when it is listed.
+    async fn haul_original(
+        &self,
+        object: &ObjectRef,
+        expected: &Expected,
+        older: &[ObjectVersion],
+    ) -> Result<bool, LedgerError> {
+        let Some(original) = original(self.shared, object, expected, older).await else { return Ok(true) };
+        let key = LogKey::parse(&object.key).ok();
+        if key.is_some_and(|key| self.shared.means.lanes.room(key.account) == 0) {
+            return Ok(false);
+        }
+        if self.shared.told.first(&("original", &original.key, &original.version)) {
+            hand_over(self.shared, original, &mut Looked::default()).await?;
+        }
+        Ok(true)
     }
 
     async fn missing(
@@ -243,7 +266,9 @@ impl<'a> Verdicts<'a> {
         let older = noncurrent(self.shared, ground, &object.key).await;
         self.shared.accuse_missing(ground, object, expected, &older).await?;
         // What was deleted is not lost where versions are kept.
-        match worth_hauling(self.shared, object, expected, &older).await {
+        let original = original(self.shared, object, expected, &older).await;
+        // Without it the newest is taken, and what it is worth its hash will say.
+        match original.or_else(|| older.first().map(|newest| at(object, newest))) {
             Some(older) => {
                 let handed = looked.handed;
                 hand_over(self.shared, older, looked).await?;
@@ -326,32 +351,9 @@ fn digest_ref(ledger: &crate::ledger::Ledger, bucket: String, key: String) -> Re
     Ok(DigestRef { bucket, key, sha256: sha256.map(hex::encode).unwrap_or_default() })
 }
 
-/// The older version that a deleted log file is hauled from: the newest with the content that its digest names, since
-/// it may have been overwritten before it was deleted; without one the newest, and what it is worth its hash will say.
-async fn worth_hauling(
-    shared: &Arc<Shared>,
-    object: &ObjectRef,
-    expected: &Expected,
-    older: &[ObjectVersion],
-) -> Option<ObjectRef> {
-    let at = |version: &ObjectVersion| ObjectRef {
-        version: Some(version.id().to_owned()),
-        etag: version.etag.clone(),
-        size: version.size,
-        ..object.clone()
-    };
-    for version in older.iter().filter(|_| older.len() > 1) {
-        let version = at(version);
-        if read_again(shared, &version, expected).await == LogOutcome::Valid {
-            return Some(version);
-        }
-    }
-    older.first().map(at)
-}
-
 /// The haul could not hash it whole: its container is damaged, or larger than a limit. What it is then is found
 /// out by reading it once more.
-async fn read_again(shared: &Arc<Shared>, object: &ObjectRef, expected: &Expected) -> LogOutcome {
+pub(super) async fn read_again(shared: &Shared, object: &ObjectRef, expected: &Expected) -> LogOutcome {
     let key = LogKey::parse(&object.key).ok();
     let Some(ground) = key.and_then(|key| shared.ground(&object.bucket, key.prefix)) else {
         return LogOutcome::Unreadable;
