@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use futures::{StreamExt, stream};
 use trailhaul::haul::Recovered;
 use trailhaul::ledger::Ledger;
 use trailhaul::store::{Steps, When};
@@ -128,25 +129,30 @@ async fn every_crash_of_a_hold_ends_in_the_truth() {
     let total = counting.taken();
     println!("{total} durable steps");
     assert!(total > 20, "the case is too small: {total} steps");
+    // They mostly wait: several at a time.
+    let cases = (1..=total).flat_map(|step| [(step, When::Before), (step, When::After)]);
+    let recovered: Vec<Recovered> =
+        stream::iter(cases).map(|(step, when)| crash_at(step, when)).buffer_unordered(6).collect().await;
     let mut seen = Recovered::default();
-    for step in 1..=total {
-        for when in [When::Before, When::After] {
-            let context = format!("step {step} {when:?}");
-            let (world, said) = case().await;
-            let steps = Steps::new();
-            steps.freeze_at(step, when);
-            run(&world, &steps, &said).await;
-            world.check_nothing_uncommitted(&context).await;
-            // Every third restart has lost its ledger, and with it what digests said.
-            let lost = step % 3 == 0 && world.has_ledger();
-            if lost {
-                world.lose_ledger();
-            }
-            let again = run(&world, &Steps::new(), &said).await;
-            assert_eq!(again.end, RunEnd::Well, "{context}: {:?}", again.errors);
-            check(&world, &context, lost).await;
-            seen.add(again.recovered);
-        }
-    }
+    recovered.into_iter().for_each(|recovered| seen.add(recovered));
     assert!(seen.written > 0 && seen.finished > 0 && seen.noted > 0, "{seen:?}");
+}
+
+/// Everything freezes before or after this step and is started again; what recovery then did.
+async fn crash_at(step: u64, when: When) -> Recovered {
+    let context = format!("step {step} {when:?}");
+    let (world, said) = case().await;
+    let steps = Steps::new();
+    steps.freeze_at(step, when);
+    run(&world, &steps, &said).await;
+    world.check_nothing_uncommitted(&context).await;
+    // Every third restart has lost its ledger, and with it what digests said.
+    let lost = step.is_multiple_of(3) && world.has_ledger();
+    if lost {
+        world.lose_ledger();
+    }
+    let again = run(&world, &Steps::new(), &said).await;
+    assert_eq!(again.end, RunEnd::Well, "{context}: {:?}", again.errors);
+    check(&world, &context, lost).await;
+    again.recovered
 }
