@@ -58,11 +58,13 @@ bench-verify: ## Measure the CPU time of `verify` beside `aws cloudtrail validat
 	python=$$(sh scripts/differential.sh) && \
 	"$$python" benches/verify.py --programs '$(TARGET)/release' --folder '$(TARGET)/bench-verify'
 
-bench-smoke: ## Run every benchmark once over little data, not optimized: do they still work?
+bench-smoke: ## Run every benchmark once over little data, not optimized: do they still work? (needs python3)
 	$(CARGO) build --locked --bins
 	'$(TARGET)/debug/trailhaul-bench' --rounds 1 --megabytes 4
 	'$(TARGET)/debug/trailhaul-bench' pipeline --rounds 1 --megabytes 4
 	'$(TARGET)/debug/trailhaul-bench' s3 --small
+	python=$$(sh scripts/differential.sh) && \
+	"$$python" benches/verify.py --small --rounds 1 --programs '$(TARGET)/debug' --folder '$(TARGET)/bench-verify'
 
 memory: ## Measure the peak memory of runs with limits.memory 64MiB, over folders and over S3 (after `make emulators`)
 	$(CARGO) build --profile $(PROFILE) --locked --bins

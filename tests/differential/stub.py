@@ -29,6 +29,7 @@ class Stub(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body go out one by one: the second would wait 40 ms for an answer
 
     def log_message(self, *_):
         pass

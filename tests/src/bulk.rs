@@ -8,8 +8,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use crate::org::{Options, Organization};
-use crate::records::{Family, Kind, Scene, make};
+use crate::org::{Account, Options, Organization};
+use crate::records::{Family, Kind, Record, Scene, make};
 use crate::rng::{ALNUM, Rng};
 use crate::time::{HOUR, WINDOW, window_end};
 use crate::tree::{Piece, Place, Tree};
@@ -24,6 +24,14 @@ pub enum Shape {
     },
     /// So many objects.
     SmallObjects {
+        /// How many.
+        objects: u64,
+        /// Records in each.
+        records: u64,
+    },
+    /// So many objects whose records are like those of a real account: a few hundred calls come again and again
+    /// with new ids and times, some at a time, so that they compress as its logs do, about ten to one.
+    AlikeObjects {
         /// How many.
         objects: u64,
         /// Records in each.
@@ -44,13 +52,18 @@ pub fn write(root: &Path, options: &Options, shape: Shape) -> Result<(Organizati
     let mut organization = Organization::new(&options)?;
     organization.trails.truncate(1);
     let mut tree = Tree::create(root, &options, &organization)?;
+    let (rng, pool) = (Rng::new(options.seed), Vec::new());
     let mut bulk =
-        Bulk { tree: &mut tree, organization: &organization, options: &options, rng: Rng::new(options.seed) };
+        Bulk { tree: &mut tree, organization: &organization, options: &options, rng, pool, picked: 0 };
     match shape {
         Shape::OneObject { raw_bytes } => {
             bulk.object(options.start, |object| object.raw_size() < raw_bytes)?;
         }
         Shape::SmallObjects { objects, records } => bulk.objects(objects, records)?,
+        Shape::AlikeObjects { objects, records } => {
+            bulk.fill_pool()?;
+            bulk.objects(objects, records)?;
+        }
         Shape::OneSlot { ids, records } => bulk.slot(ids, records.max(1))?,
     }
     Ok((organization, tree))
@@ -61,9 +74,46 @@ struct Bulk<'a> {
     organization: &'a Organization,
     options: &'a Options,
     rng: Rng,
+    /// Records to begin from; empty where each is made for itself.
+    pool: Vec<Record>,
+    /// How many were begun from it.
+    picked: u64,
 }
 
+/// Calls that come again and again.
+const POOL: usize = 300;
+
+/// How many of them come in turn with each other at a time.
+const AT_ONCE: u64 = 24;
+
+/// After so many records one of those makes room for the next.
+const STAY: u64 = 50;
+
 impl Bulk<'_> {
+    fn fill_pool(&mut self) -> Result<()> {
+        let Place { account, region, .. } = self.place(self.options.start)?;
+        let mut pool = Vec::new();
+        while pool.len() < POOL {
+            pool.append(&mut self.records(account, &region, self.options.start));
+        }
+        self.pool = pool;
+        Ok(())
+    }
+
+    /// The records of one event.
+    fn records(&mut self, account: Account, region: &str, time: i64) -> Vec<Record> {
+        if !self.pool.is_empty() {
+            // Callers work for a while and are then followed by others.
+            let at = (self.picked / STAY + self.rng.below(AT_ONCE)) % self.pool.len() as u64;
+            self.picked += 1;
+            let record = usize::try_from(at).ok().and_then(|at| self.pool.get(at));
+            return record.map(|record| renewed(record, time, &mut self.rng)).into_iter().collect();
+        }
+        let kind = *self.rng.pick(&[Kind::Call, Kind::Call, Kind::ServiceCall, Kind::S3Data, Kind::Failure]);
+        let scene = Scene { account, other: account, organization: &self.organization.id, region, time };
+        make(kind, &scene, &mut self.rng)
+    }
+
     /// Objects spread evenly over the hours of the options.
     fn objects(&mut self, objects: u64, records: u64) -> Result<()> {
         let span = u64::from(self.options.hours) * HOUR.unsigned_abs();
@@ -86,12 +136,8 @@ impl Bulk<'_> {
         let (account, region) = (place.account, place.region.clone());
         let mut object = self.tree.begin(place)?;
         while more(&object) {
-            let kind =
-                *self.rng.pick(&[Kind::Call, Kind::Call, Kind::ServiceCall, Kind::S3Data, Kind::Failure]);
             let time = at + self.rng.range(0, WINDOW - 1);
-            let organization = &self.organization.id;
-            let scene = Scene { account, other: account, organization, region: &region, time };
-            for record in make(kind, &scene, &mut self.rng) {
+            for record in self.records(account, &region, time) {
                 let number = self.tree.note(&record)?;
                 object.record(&Piece { number, text: record.text })?;
             }
@@ -144,6 +190,22 @@ impl Bulk<'_> {
     }
 }
 
+/// The same call at another time, with ids of its own.
+fn renewed(record: &Record, time: i64, rng: &mut Rng) -> Record {
+    let (id, request, stamp) = (rng.guid(), rng.guid(), crate::time::iso(time));
+    let mut text = record.text.clone();
+    for (name, value) in [("eventID", &id), ("requestID", &request), ("eventTime", &stamp)] {
+        let start = format!("\"{name}\":\"");
+        let Some(from) = text.find(&start).map(|at| at + start.len()) else { continue };
+        let length = text.get(from..).and_then(|rest| rest.find('"')).unwrap_or(0);
+        // Ids of S3 are shorter, and upper case: what counts is that they are new.
+        if let Some(value) = value.get(..length) {
+            text.replace_range(from..from + length, value);
+        }
+    }
+    Record { id: record.id.is_some().then_some(id), time, text, ..record.clone() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +232,16 @@ mod tests {
         assert_eq!((truth.objects.len(), truth.contents.len()), (50, 150));
         let expected = model::expected_at_once(&truth, model::WINDOW);
         assert_eq!((expected.count(), expected.duplicates), (150, 0));
+    }
+
+    #[test]
+    fn alike_objects_compress_as_real_logs_do() {
+        let truth = tree(Shape::AlikeObjects { objects: 6, records: 400 });
+        assert_eq!((truth.objects.len(), truth.contents.len()), (6, 2_400));
+        let expected = model::expected_at_once(&truth, model::WINDOW);
+        assert_eq!((expected.count(), expected.duplicates), (2_400, 0));
+        let ratio = truth.tail.raw_bytes as f64 / truth.tail.stored_bytes as f64;
+        assert!((8.0..13.0).contains(&ratio), "{ratio}");
     }
 
     #[test]

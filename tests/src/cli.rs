@@ -102,6 +102,9 @@ struct Bulk {
     /// Hours over which many objects are spread.
     #[arg(long, default_value_t = 4, global = true)]
     hours: u32,
+    /// Write hourly signed digests, public-keys/ and integrity.json.
+    #[arg(long, global = true)]
+    digests: bool,
     /// The folder to write to; it must not hold a tree already.
     #[arg(long, default_value = "simorg-bulk", global = true)]
     out: PathBuf,
@@ -122,6 +125,15 @@ enum BulkShape {
         objects: u64,
         /// Records in each.
         #[arg(long, default_value_t = 5)]
+        records: u64,
+    },
+    /// Many objects with records that compress as real ones do, about ten to one.
+    AlikeObjects {
+        /// How many.
+        #[arg(long)]
+        objects: u64,
+        /// Records in each.
+        #[arg(long, default_value_t = 1_600)]
         records: u64,
     },
     /// Many short records whose event times lie within ten minutes.
@@ -219,11 +231,17 @@ impl Bulk {
         let shape = match self.shape {
             BulkShape::OneObject { raw_bytes } => Shape::OneObject { raw_bytes },
             BulkShape::SmallObjects { objects, records } => Shape::SmallObjects { objects, records },
+            BulkShape::AlikeObjects { objects, records } => Shape::AlikeObjects { objects, records },
             BulkShape::OneSlot { ids, records } => Shape::OneSlot { ids, records },
         };
         let (organization, tree) = bulk::write(&root, &options, shape)?;
-        let tail = tree.finish()?;
-        write_config(&root, &organization, false)?;
+        let mut tail = tree.finish()?;
+        if self.digests {
+            let mut truth = truth::read(&root.join("truth.ndjson"))?;
+            digests::add(&root, &mut truth, &root.join(digests::KEYS))?;
+            tail = truth.tail;
+        }
+        write_config(&root, &organization, self.digests)?;
         report(&tail);
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! for the object. Reads and listings are retried by the one policy.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,8 +17,8 @@ use trailhaul_core::verify::{LogContent, LogHasher};
 use crate::config::Carries;
 use crate::runtime::{CpuPool, RetryPolicy};
 use crate::store::{
-    ListPage, ListRequest, ObjectMeta, ObjectReader, ObjectStore, ReadError, StoreError, VersionPage,
-    VersionRequest,
+    ListPage, ListRequest, Metadata, ObjectMeta, ObjectReader, ObjectStore, ReadError, StoreError,
+    VersionPage, VersionRequest,
 };
 
 /// What a store is to the objects in it.
@@ -86,6 +87,11 @@ impl Source {
     pub fn whole(store: Arc<dyn ObjectStore>, bucket: &str, outlook: Outlook) -> Self {
         let (bucket, prefixes) = (bucket.to_owned(), vec![String::new()]);
         Self { store, bucket, outlook, prefixes, carries: Vec::new() }
+    }
+
+    /// Whether it lies on this machine, so that reading is a matter of system calls.
+    pub(super) fn is_local(&self) -> bool {
+        self.store.local().is_some()
     }
 
     /// Whether the bucket may hold logs of this account, below this organization's folder or below none.
@@ -185,6 +191,58 @@ impl Sources {
             }
         }
         Ok((hasher.finish(), stored))
+    }
+
+    /// Hashes log files of folders, one after another on one thread, which costs less than handing each from
+    /// thread to thread. `None` for each that could not be read at the first try, or lies in no folder: then
+    /// [`Sources::hash`] says why, or reads it.
+    pub(super) async fn hash_here(
+        files: Vec<(Arc<dyn ObjectStore>, String)>,
+        cap: u64,
+    ) -> Vec<Option<(LogContent, u64)>> {
+        let hash = move || {
+            let (mut hasher, mut buffer) = (LogHasher::new(cap), Vec::new());
+            let mut hash = |(store, key): &(Arc<dyn ObjectStore>, String)| {
+                let read = store.local()?.read(key, &mut buffer, &mut |piece| {
+                    hasher.push(piece);
+                    if hasher.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                });
+                // Also after a failure, so that the next file is hashed by itself.
+                let content = hasher.finish();
+                Some((content, read.ok()?))
+            };
+            files.iter().map(&mut hash).collect()
+        };
+        tokio::task::spawn_blocking(hash).await.unwrap_or_default()
+    }
+
+    /// Reads an object of a folder whole, at most `cap` stored bytes, and works on it, all on one thread. `None`
+    /// where that cannot be done at the first try: then [`Sources::read`] says why, or reads it.
+    pub(super) async fn with_object<T: Send + 'static>(
+        &self,
+        source: &Source,
+        key: &str,
+        cap: u64,
+        work: impl FnOnce(&Metadata, &[u8]) -> T + Send + 'static,
+    ) -> Option<T> {
+        source.store.local()?;
+        let (store, key) = (Arc::clone(&source.store), key.to_owned());
+        let read = move || {
+            let files = store.local()?;
+            let metadata = files.metadata(&key).ok()?;
+            let (mut bytes, mut fits) = (Vec::new(), true);
+            let read = files.read(&key, &mut Vec::new(), &mut |piece| {
+                fits = bytes.len() as u64 + piece.len() as u64 <= cap;
+                if !fits {
+                    return ControlFlow::Break(());
+                }
+                bytes.extend_from_slice(piece);
+                ControlFlow::Continue(())
+            });
+            read.ok().filter(|_| fits)?;
+            Some(work(&metadata, &bytes))
+        };
+        tokio::task::spawn_blocking(read).await.ok().flatten()
     }
 
     fn reader(&self, source: &Source, key: &str) -> ObjectReader {

@@ -21,17 +21,25 @@ use trailhaul_core::verify::{
     Scope, Seen, Sha256, SignatureMetadata, StoredDigest, examine,
 };
 
-use super::logs::{CheckedLog, check_log};
+use super::logs::{CheckedLog, LogJob, check_logs};
 use super::progress::Progress;
 use super::report::{ChainReport, Problem, Weight};
 use super::source::{Outlook, ReadFailure, Source, Sources};
 use super::standing::TrailOracle;
+use crate::store::Metadata;
 
 /// Digests of one chain that are read at once.
 const DIGESTS_AHEAD: usize = 8;
 
 /// Log files of one chain that are read at once, if the permits of all chains allow.
 const LOGS_AHEAD: usize = 16;
+
+/// Log files of one chain in a folder that one thread reads in one go: as many as have about so many stored
+/// bytes, and not more than these. Enough that handing over hardly counts, few enough that every thread has some.
+const TURN: (u64, u64) = (1024 * 1024, 32);
+
+/// Stored bytes of a log file, as long as none of the chain was read.
+const USUAL: u64 = 128 * 1024;
 
 /// Log files of one chain whose names are remembered to tell which ones no digest names: 16 bytes each.
 pub(super) const MAX_NAMED: usize = 2_000_000;
@@ -96,6 +104,7 @@ pub(super) async fn walk_chain<'a>(
         unread: keys.into(),
         reading: 0,
         queue: VecDeque::new(),
+        read: (0, 0),
         running: FuturesUnordered::new(),
         report: ChainReport::new(id),
         named: HashSet::new(),
@@ -103,7 +112,7 @@ pub(super) async fn walk_chain<'a>(
     loop {
         walk.start();
         match walk.running.next().await {
-            Some(Done::Log(log)) => walk.note_log(log),
+            Some(Done::Logs(logs)) => walk.note_logs(logs),
             Some(Done::Digest(digest)) => {
                 walk.reading -= 1;
                 walk.take(digest);
@@ -126,6 +135,8 @@ pub(super) struct Walk<'a> {
     /// Digests among those that are running.
     reading: usize,
     queue: VecDeque<LogJob>,
+    /// Log files that were read, and their stored bytes.
+    read: (u64, u64),
     running: FuturesUnordered<BoxFuture<'a, Done>>,
     pub(super) report: ChainReport,
     /// Marks of the log files that proven digests name, at most [`MAX_NAMED`].
@@ -135,7 +146,7 @@ pub(super) struct Walk<'a> {
 /// What ends a read.
 enum Done {
     Digest(ReadDigest),
-    Log(CheckedLog),
+    Logs(Vec<CheckedLog>),
 }
 
 /// A digest that its own signature does not prove.
@@ -151,27 +162,24 @@ pub(super) enum FaultKind {
     Unread(ReadFailure),
 }
 
-struct LogJob {
-    log: DigestLog,
-    key: String,
-    named_by: Arc<str>,
-}
-
 struct ReadDigest {
     key: String,
     result: Result<Examined, ReadFailure>,
 }
 
 async fn read_digest(shared: &Shared, source: &Source, key: String) -> ReadDigest {
-    let read = shared.sources.read(source, &key, MAX_STORED).await;
-    let result = match read {
-        Err(failure) => Err(failure),
-        Ok((meta, bytes)) => {
-            let (keys, found, source) = (Arc::clone(&shared.keys), key.clone(), source.clone());
-            let work = move || examine_object(&found, &bytes, &meta.metadata, &source, &keys);
-            let examined = shared.sources.cpu().run(work).await;
-            examined.unwrap_or_else(|error| Err(ReadFailure::Other(error.to_string())))
-        }
+    let (keys, found, origin) = (Arc::clone(&shared.keys), key.clone(), source.clone());
+    let examine =
+        move |metadata: &Metadata, bytes: &[u8]| examine_object(&found, bytes, metadata, &origin, &keys);
+    let result = match shared.sources.with_object(source, &key, MAX_STORED, examine.clone()).await {
+        Some(examined) => examined,
+        None => match shared.sources.read(source, &key, MAX_STORED).await {
+            Err(failure) => Err(failure),
+            Ok((meta, bytes)) => {
+                let examined = shared.sources.cpu().run(move || examine(&meta.metadata, &bytes)).await;
+                examined.unwrap_or_else(|error| Err(ReadFailure::Other(error.to_string())))
+            }
+        },
     };
     shared.progress.digest();
     ReadDigest { key, result }
@@ -180,7 +188,7 @@ async fn read_digest(shared: &Shared, source: &Source, key: String) -> ReadDiges
 fn examine_object(
     key: &str,
     bytes: &[u8],
-    metadata: &crate::store::Metadata,
+    metadata: &Metadata,
     source: &Source,
     keys: &KeyRing,
 ) -> Result<Examined, ReadFailure> {
@@ -252,12 +260,14 @@ impl Walk<'_> {
     fn start(&mut self) {
         let (shared, source) = (self.shared, self.source);
         while self.running.len() - self.reading < LOGS_AHEAD {
-            let Some(job) = self.queue.pop_front() else { break };
+            let jobs: Vec<LogJob> = self.queue.drain(..self.turn().min(self.queue.len())).collect();
+            if jobs.is_empty() {
+                break;
+            }
             self.running.push(Box::pin(async move {
                 // Never closed: a permit always comes.
                 let _permit = shared.permits.acquire().await.ok();
-                let LogJob { log, key, named_by } = job;
-                Done::Log(check_log(&shared.sources, source, log, key, &named_by, shared.max_log).await)
+                Done::Logs(check_logs(&shared.sources, source, jobs, shared.max_log).await)
             }));
         }
         while self.reading < DIGESTS_AHEAD && self.queue.is_empty() {
@@ -267,11 +277,24 @@ impl Walk<'_> {
         }
     }
 
-    fn note_log(&mut self, log: CheckedLog) {
-        self.shared.progress.log(log.bytes);
-        self.report.logs.count(log.outcome.class());
-        if let Some(problem) = log.problem {
-            self.report.push(problem);
+    /// How many log files are read in one go.
+    fn turn(&self) -> usize {
+        if !self.source.is_local() {
+            return 1;
+        }
+        let mean = self.read.1.checked_div(self.read.0).unwrap_or(USUAL);
+        usize::try_from((TURN.0 / mean.max(1)).clamp(1, TURN.1)).unwrap_or(1)
+    }
+
+    fn note_logs(&mut self, logs: Vec<CheckedLog>) {
+        for log in logs {
+            self.read.0 += 1;
+            self.read.1 += log.bytes;
+            self.shared.progress.log(log.bytes);
+            self.report.logs.count(log.outcome.class());
+            if let Some(problem) = log.problem {
+                self.report.push(problem);
+            }
         }
     }
 
@@ -313,8 +336,8 @@ impl Walk<'_> {
             }
             while !self.queue.is_empty() || !self.running.is_empty() {
                 self.start();
-                if let Some(Done::Log(log)) = self.running.next().await {
-                    self.note_log(log);
+                if let Some(Done::Logs(logs)) = self.running.next().await {
+                    self.note_logs(logs);
                 }
             }
         }

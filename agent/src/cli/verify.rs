@@ -23,13 +23,20 @@ use crate::runtime::{Clock as _, CpuPool, RetryPolicy, SystemClock};
 /// Log files that are read from buckets at once: it hides the latency of a GET behind the others.
 const REMOTE_LOGS: usize = 32;
 
+/// Log files per thread that are read from folders at once: some may wait for the disk.
+const LOCAL_LOGS: usize = 4;
+
 /// Between two looks at the progress.
 const TICK: Duration = Duration::from_millis(500);
 
 pub(super) fn run(args: &Args, global: &Global, output: &mut Output) -> ExitCode {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(threads.min(4)).enable_all().build();
+    let logs_here = threads * LOCAL_LOGS;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.min(4))
+        .max_blocking_threads(logs_here + 8)
+        .enable_all()
+        .build();
     let cpu = CpuPool::new(threads, 2 * threads);
     let (runtime, cpu) = match (runtime, cpu) {
         (Ok(runtime), Ok(cpu)) => (runtime, cpu),
@@ -66,7 +73,11 @@ async fn verify(args: &Args, prepared: sources::Prepared, threads: usize, output
         regions: args.region.iter().cloned().collect(),
         trails: args.trail.iter().cloned().collect(),
         max_log: args.max_log_mib.saturating_mul(1 << 20),
-        logs_at_once: if prepared.remote { REMOTE_LOGS.max(threads * 4) } else { threads * 4 },
+        logs_at_once: if prepared.remote {
+            REMOTE_LOGS.max(threads * LOCAL_LOGS)
+        } else {
+            threads * LOCAL_LOGS
+        },
     };
     if request.from.zip(request.until).is_some_and(|(from, until)| from >= until) {
         output.trouble("--until must come after --from");

@@ -28,7 +28,7 @@ mod s3;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -71,6 +71,11 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// What is known of an object without reading it; `None` when there is none.
     async fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError>;
 
+    /// The same objects as files, where reading one is a matter of system calls and not a request.
+    fn local(&self) -> Option<&dyn LocalFiles> {
+        None
+    }
+
     /// Reads an object. `if_match` that no longer holds is [`ErrorKind::Changed`].
     async fn get(&self, key: &str, options: GetOptions) -> Result<GetObject, StoreError>;
 
@@ -107,6 +112,29 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
     /// The uploads under a key prefix that are neither completed nor aborted, at most `limit` of them.
     async fn list_uploads(&self, prefix: &str, limit: usize) -> Result<Vec<UploadRef>, StoreError>;
+}
+
+/// Objects that can be read on the calling thread, which blocks for as long as a disk takes: whoever reads
+/// thousands of small ones need not hand each from thread to thread.
+pub trait LocalFiles {
+    /// Reads an object into `sink`, in pieces of at most [`MAX_PIECE`] bytes that pass through `buffer`, until
+    /// `sink` breaks off. All pieces are of one version, or the last one does not come. Out: the object's size
+    /// in bytes.
+    ///
+    /// # Errors
+    /// As [`ObjectStore::get`] and [`Body::next`].
+    fn read(
+        &self,
+        key: &str,
+        buffer: &mut Vec<u8>,
+        sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<u64, StoreError>;
+
+    /// The user metadata of an object.
+    ///
+    /// # Errors
+    /// As [`ObjectStore::get`].
+    fn metadata(&self, key: &str) -> Result<Metadata, StoreError>;
 }
 
 /// The least size of a part that is not the last, in bytes (S3's limit).

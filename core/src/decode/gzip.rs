@@ -4,7 +4,8 @@
 //! holds and never more than the cap. Invariant: the bytes given out are those of the first member alone.
 //! Failure: a status, after which nothing more comes out. Format: RFC 1952 (gzip), RFC 1951 (deflate).
 
-use flate2::{Crc, Decompress, FlushDecompress, Status};
+use crc32fast::Hasher as Crc32;
+use flate2::{Decompress, FlushDecompress, Status};
 
 use super::damage::DamageReason;
 
@@ -33,7 +34,7 @@ pub(super) struct Inflater {
     small: Vec<u8>,
     flags: u8,
     deflate: Decompress,
-    crc: Crc,
+    crc: Crc32,
     produced: u64,
     cap: u64,
 }
@@ -69,7 +70,7 @@ impl Inflater {
             small: Vec::with_capacity(8),
             flags: 0,
             deflate: Decompress::new(false),
-            crc: Crc::new(),
+            crc: Crc32::new(),
             produced: 0,
             cap,
         }
@@ -252,7 +253,7 @@ impl Inflater {
         if let [c0, c1, c2, c3, s0, s1, s2, s3] = *self.small {
             let crc = u32::from_le_bytes([c0, c1, c2, c3]);
             let size = u32::from_le_bytes([s0, s1, s2, s3]);
-            let good = crc == self.crc.sum() && size == self.crc.amount();
+            let good = crc == self.crc.clone().finalize() && u64::from(size) == self.produced % (1 << 32);
             self.over(if good { Inflated::Ended } else { Inflated::Failed(DamageReason::Checksum) });
         }
     }

@@ -4,7 +4,7 @@
 //! at the end an [`Outcome`]. Invariant: between calls the chunk holds whole records only, so it may be taken
 //! at any time; what is cut stays with the decoder, at most `record_bytes` and one window of it.
 
-use sha2::{Digest, Sha256};
+use aws_lc_rs::digest::{Context, SHA256};
 
 use super::chunk::{Chunk, STORAGE};
 use super::damage::{Damage, DamageReason};
@@ -50,7 +50,8 @@ impl Outcome {
 /// The state of decoding one object.
 pub struct ObjectDecoder {
     inflater: Inflater,
-    hasher: Sha256,
+    /// Not `sha2`: see `verify/hash.rs`.
+    hasher: Context,
     splitter: Splitter,
     record_bytes: usize,
     /// Inflated bytes that are not consumed: at most a cut record and a window.
@@ -73,7 +74,7 @@ impl ObjectDecoder {
         let record_bytes = limits.record_bytes.min(MAX_RECORD_BYTES);
         Self {
             inflater: Inflater::new(limits.inflated_bytes),
-            hasher: Sha256::new(),
+            hasher: Context::new(&SHA256),
             splitter: Splitter::new(object, &DecodeLimits { record_bytes, ..*limits }),
             record_bytes,
             parked: Vec::new(),
@@ -160,9 +161,9 @@ impl ObjectDecoder {
 
     fn outcome(&mut self) -> Outcome {
         let whole = matches!(self.end, Some(Inflated::Ended | Inflated::Failed(DamageReason::Checksum)));
-        let hash = std::mem::take(&mut self.hasher).finalize();
+        let hash = std::mem::replace(&mut self.hasher, Context::new(&SHA256)).finish();
         Outcome {
-            inflated_sha256: whole.then(|| hash.into()),
+            inflated_sha256: hash.as_ref().try_into().ok().filter(|_| whole),
             inflated_size: self.inflated,
             stored_size: self.stored,
             records: self.splitter.records,

@@ -1,20 +1,14 @@
-//! Reading exactly one gzip member, under a cap.
+//! Inflating digests and hashing log files, under a cap.
 //!
-//! The one place of this module that uses the raw decoder. Log files are hashed piece by piece and never
-//! held; digests are held, up to [`MAX_DIGEST`]. Appended members are trailing bytes, which plain gzip
-//! readers would join on silently.
+//! In: stored bytes. Out: a digest's inflated bytes, up to [`MAX_DIGEST`]; of a log file, which is never held,
+//! hash, size and form. Failure: a [`FormatFault`].
 
-use flate2::{Decompress, FlushDecompress, Status};
-use sha2::Digest as _;
-
-use super::hash::Sha256;
+use super::gzip::Member;
+use super::hash::{Sha256, Sha256Hasher};
 
 /// The most inflated bytes of a digest file: some hundred thousand log entries, far beyond what an hour of
 /// one account and region holds.
 pub const MAX_DIGEST: u64 = 32 * 1024 * 1024;
-
-/// Inflated bytes per step.
-const STEP: usize = 64 * 1024;
 
 /// What is wrong with the container of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -54,7 +48,7 @@ pub fn inflate_digest(stored: &[u8], cap: u64) -> Result<InflatedDigest, FormatF
     let mut member = Member::new(cap);
     let mut bytes = Vec::new();
     let unused = member.push(stored, &mut |piece| bytes.extend_from_slice(piece))?;
-    if !member.ended {
+    if !member.has_ended() {
         return Err(FormatFault::Truncated);
     }
     Ok(InflatedDigest { bytes, trailing: unused > 0 })
@@ -82,26 +76,30 @@ pub struct LogContent {
     pub fault: Option<FormatFault>,
 }
 
-/// Hashes a log file as it streams by. Memory is constant.
+/// Hashes log files as they stream by, one after another. Memory is constant.
 pub struct LogHasher {
     state: HashState,
-    sha256: sha2::Sha256,
+    /// Made for the first compressed file, then used again.
+    member: Option<Member>,
+    sha256: Sha256Hasher,
     inflated: u64,
     cap: u64,
     fault: Option<FormatFault>,
 }
 
+#[derive(Clone, Copy)]
 enum HashState {
     /// The first byte, when it came alone: two are needed to tell gzip from JSON.
     Start(Option<u8>),
-    Gzip(Box<Member>),
+    Gzip,
     Plain,
 }
 
 impl LogHasher {
-    /// A hasher that refuses more than `cap` inflated bytes.
+    /// A hasher that refuses more than `cap` inflated bytes per file.
     pub fn new(cap: u64) -> Self {
-        Self { state: HashState::Start(None), sha256: sha2::Sha256::new(), inflated: 0, cap, fault: None }
+        let (state, sha256) = (HashState::Start(None), Sha256Hasher::new());
+        Self { state, member: None, sha256, inflated: 0, cap, fault: None }
     }
 
     /// Takes the next stored bytes. After a fault that ends the reading, further bytes are ignored.
@@ -114,7 +112,7 @@ impl LogHasher {
             };
             match (one, two) {
                 (0x1f, None) => return self.state = HashState::Start(Some(one)),
-                (0x1f, Some(0x8b)) => self.state = HashState::Gzip(Box::new(Member::new(self.cap))),
+                (0x1f, Some(0x8b)) => self.state = HashState::Gzip,
                 _ => self.state = HashState::Plain,
             }
             if let Some(held) = held {
@@ -128,14 +126,14 @@ impl LogHasher {
         if self.fault.is_some() {
             return;
         }
-        let Self { state, sha256, inflated, cap, fault } = self;
+        let Self { state, member, sha256, inflated, cap, fault } = self;
         let mut hash = |bytes: &[u8]| {
             sha256.update(bytes);
             *inflated += bytes.len() as u64;
         };
         match state {
             HashState::Start(_) => {}
-            HashState::Gzip(member) => match member.push(piece, &mut hash) {
+            HashState::Gzip => match member.get_or_insert_with(|| Member::new(*cap)).push(piece, &mut hash) {
                 Ok(0) => {}
                 Ok(_) => *fault = Some(FormatFault::Trailing),
                 Err(error) => *fault = Some(error),
@@ -154,57 +152,23 @@ impl LogHasher {
         self.fault.is_some()
     }
 
-    /// The result, when the whole object was pushed.
-    pub fn finish(self) -> LogContent {
-        let (form, end) = match &self.state {
-            HashState::Gzip(member) if member.ended => (Form::Gzip, None),
-            HashState::Gzip(_) | HashState::Start(Some(_)) => (Form::Gzip, Some(FormatFault::Truncated)),
+    /// The result, when the whole object was pushed. What is pushed next is another object.
+    pub fn finish(&mut self) -> LogContent {
+        let whole = self.member.as_ref().is_some_and(Member::has_ended);
+        let (form, end) = match self.state {
+            HashState::Gzip if whole => (Form::Gzip, None),
+            HashState::Gzip | HashState::Start(Some(_)) => (Form::Gzip, Some(FormatFault::Truncated)),
             HashState::Start(None) => (Form::Plain, Some(FormatFault::NotGzip)),
             HashState::Plain => (Form::Plain, None),
         };
-        LogContent {
-            sha256: Sha256(self.sha256.finalize().into()),
-            inflated: self.inflated,
-            form,
-            fault: self.fault.or(end),
+        let sha256 = std::mem::take(&mut self.sha256).finish();
+        let content = LogContent { sha256, inflated: self.inflated, form, fault: self.fault.or(end) };
+        self.state = HashState::Start(None);
+        (self.inflated, self.fault) = (0, None);
+        if let Some(member) = &mut self.member {
+            member.restart();
         }
-    }
-}
-
-/// One gzip member being inflated.
-struct Member {
-    raw: Decompress,
-    scratch: Vec<u8>,
-    ended: bool,
-    left: u64,
-    cap: u64,
-}
-
-impl Member {
-    fn new(cap: u64) -> Self {
-        Self { raw: Decompress::new_gzip(15), scratch: vec![0; STEP], ended: false, left: cap, cap }
-    }
-
-    /// Inflates `input` into `sink`; the number of bytes that lie behind the end of the member.
-    fn push(&mut self, mut input: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<usize, FormatFault> {
-        while !self.ended {
-            let (read, wrote) = (self.raw.total_in(), self.raw.total_out());
-            let status = self
-                .raw
-                .decompress(input, &mut self.scratch, FlushDecompress::None)
-                .map_err(|_| FormatFault::Corrupt)?;
-            let read = usize::try_from(self.raw.total_in() - read).unwrap_or(usize::MAX);
-            let wrote = usize::try_from(self.raw.total_out() - wrote).unwrap_or(usize::MAX);
-            input = input.get(read..).unwrap_or_default();
-            self.left = self.left.checked_sub(wrote as u64).ok_or(FormatFault::TooLarge(self.cap))?;
-            sink(self.scratch.get(..wrote).unwrap_or_default());
-            match status {
-                Status::StreamEnd => self.ended = true,
-                Status::Ok | Status::BufError if read == 0 && wrote == 0 => return Ok(0),
-                Status::Ok | Status::BufError => {}
-            }
-        }
-        Ok(input.len())
+        content
     }
 }
 
@@ -251,6 +215,29 @@ mod tests {
         assert_eq!(inflate_digest(&stored[..cut], 10), Err(FormatFault::Truncated));
         assert_eq!(inflate_digest(b"{}", 10), Err(FormatFault::NotGzip));
         assert_eq!(inflate_digest(&stored, 2), Err(FormatFault::TooLarge(2)));
+    }
+
+    #[test]
+    fn one_hasher_hashes_many_files_each_by_itself() {
+        let mut hasher = LogHasher::new(1 << 20);
+        let (text, bomb) = (b"some text ".repeat(5_000), gzip(&vec![0; 4 << 20]));
+        let stored = gzip(&text);
+        let files: [&[u8]; 9] = [
+            &stored,
+            &stored[..9],
+            &bomb,
+            &text,
+            &stored,
+            b"",
+            b"\x1f",
+            &stored[..stored.len() - 1],
+            &stored,
+        ];
+        for file in files.iter().chain(files.iter().rev()) {
+            file.chunks(1_000).for_each(|piece| hasher.push(piece));
+            let again = hasher.finish();
+            assert_eq!(again, hash(file, 1_000));
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod chain;
 mod der;
 mod document;
 mod examine;
+mod gzip;
 mod hash;
 mod inflate;
 mod key_list;

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use rustix::fs::Stat;
 
 use super::metadata;
-use super::root::{Root, etag, is_file, size};
+use super::root::{Root, etag, is_file, is_same, size};
 use crate::store::keys;
 use crate::store::{Body, ErrorKind, GetObject, GetOptions, MAX_PIECE, ObjectMeta, StoreError};
 
@@ -37,8 +38,7 @@ pub(super) fn get(root: &Arc<Root>, key: &str, options: &GetOptions) -> Result<G
     let range = keys::clamp(options.range.clone(), meta.size)
         .ok_or_else(|| root.error(ErrorKind::Invalid, OPERATION, key, "the range starts beyond the end"))?;
     let small = range.end - range.start <= MAX_PIECE as u64;
-    let reader =
-        Reader { root: Arc::clone(root), key: key.to_owned(), file, etag: meta.etag.clone(), end: range.end };
+    let reader = Reader { root: Arc::clone(root), key: key.to_owned(), file, stat, end: range.end };
     let ready = if small { Some(reader.piece(range.start)?) } else { None };
     let body = FolderBody { reader: Arc::new(reader), at: range.start, ready, over: false };
     Ok(GetObject { meta, body: Box::new(body) })
@@ -77,37 +77,78 @@ fn meta(root: &Root, key: &str, stat: &Stat) -> Result<ObjectMeta, StoreError> {
     Ok(ObjectMeta { etag: etag(stat), version: None, size: size(stat), modified: stat.st_mtime, metadata })
 }
 
+/// Reads an object on this thread: see [`LocalFiles::read`](crate::store::LocalFiles::read).
+pub(super) fn read(
+    root: &Root,
+    key: &str,
+    buffer: &mut Vec<u8>,
+    sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<u64, StoreError> {
+    let Some((file, stat)) = open(root, key, OPERATION)? else {
+        return Err(root.error(ErrorKind::NotFound, OPERATION, key, "there is no such object"));
+    };
+    let (mut at, end) = (0, size(&stat));
+    while at < end {
+        let length = piece_length(at, end);
+        if buffer.len() < length {
+            buffer.resize(length, 0);
+        }
+        let piece = buffer.get_mut(..length).unwrap_or_default();
+        read_piece(root, key, &file, &stat, at, piece, end)?;
+        at += length as u64;
+        if sink(piece).is_break() {
+            break;
+        }
+    }
+    Ok(end)
+}
+
+/// The length of the piece at `at`: a whole one, or what is left.
+fn piece_length(at: u64, end: u64) -> usize {
+    usize::try_from(end - at).map_or(MAX_PIECE, |left| left.min(MAX_PIECE))
+}
+
+/// Fills `piece` from `at` on. The one that reaches `end` is good only if the file is still what `stat` says.
+fn read_piece(
+    root: &Root,
+    key: &str,
+    file: &File,
+    stat: &Stat,
+    at: u64,
+    piece: &mut [u8],
+    end: u64,
+) -> Result<(), StoreError> {
+    let changed = || {
+        let why = "the file was written to while it was read";
+        root.error(ErrorKind::Changed, OPERATION, key, why)
+    };
+    file.read_exact_at(piece, at).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => changed(),
+        _ => root.fail(OPERATION, key, error),
+    })?;
+    if at + piece.len() as u64 >= end {
+        let now = rustix::fs::fstat(file).map_err(|errno| root.fail(OPERATION, key, errno.into()))?;
+        if !is_same(stat, &now) {
+            return Err(changed());
+        }
+    }
+    Ok(())
+}
+
 struct Reader {
     root: Arc<Root>,
     key: String,
     file: File,
-    etag: String,
+    stat: Stat,
     end: u64,
 }
 
 impl Reader {
     /// The piece at `at`, which lies before the end (or at it, for an empty range).
     fn piece(&self, at: u64) -> Result<Bytes, StoreError> {
-        let fail = |error| self.root.fail(OPERATION, &self.key, error);
-        let length = (self.end - at).min(MAX_PIECE as u64);
-        let mut piece = vec![0; usize::try_from(length).unwrap_or(MAX_PIECE)];
-        match self.file.read_exact_at(&mut piece, at) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(self.changed()),
-            Err(error) => return Err(fail(error)),
-        }
-        if at + length >= self.end {
-            let now = rustix::fs::fstat(&self.file).map_err(|errno| fail(errno.into()))?;
-            if etag(&now) != self.etag {
-                return Err(self.changed());
-            }
-        }
+        let mut piece = vec![0; piece_length(at, self.end)];
+        read_piece(&self.root, &self.key, &self.file, &self.stat, at, &mut piece, self.end)?;
         Ok(piece.into())
-    }
-
-    fn changed(&self) -> StoreError {
-        let why = "the file was written to while it was read";
-        self.root.error(ErrorKind::Changed, OPERATION, &self.key, why)
     }
 }
 

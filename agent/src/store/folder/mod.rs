@@ -19,6 +19,7 @@ mod upload;
 mod walk;
 mod write;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,8 +31,8 @@ use rand::Rng;
 use self::root::Root;
 use super::keys;
 use super::{
-    ErrorKind, GetObject, GetOptions, ListPage, ListRequest, ObjectMeta, ObjectStore, Part, PutOptions,
-    StoreError, UploadRef,
+    ErrorKind, GetObject, GetOptions, ListPage, ListRequest, LocalFiles, Metadata, ObjectMeta, ObjectStore,
+    Part, PutOptions, StoreError, UploadRef,
 };
 
 /// The least size of a part that is not the last, in bytes. Larger parts would only wait in memory for longer;
@@ -121,6 +122,10 @@ impl ObjectStore for FolderStore {
         Ok(page)
     }
 
+    fn local(&self) -> Option<&dyn LocalFiles> {
+        Some(self)
+    }
+
     async fn head(&self, key: &str) -> Result<Option<ObjectMeta>, StoreError> {
         self.run("look at object", key, |root, _, key| body::head(root, key)).await
     }
@@ -179,6 +184,23 @@ impl ObjectStore for FolderStore {
         let (root, prefix_there) = (Arc::clone(&self.root), prefix.to_owned());
         let work = move || pending::list(&root, &prefix_there, limit);
         blocking(&self.root, "list uploads", prefix, work).await
+    }
+}
+
+impl LocalFiles for FolderStore {
+    fn read(
+        &self,
+        key: &str,
+        buffer: &mut Vec<u8>,
+        sink: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<u64, StoreError> {
+        self.check("read object", key)?;
+        body::read(&self.root, key, buffer, sink)
+    }
+
+    fn metadata(&self, key: &str) -> Result<Metadata, StoreError> {
+        self.check("read metadata", key)?;
+        metadata::read(&self.root, key)
     }
 }
 

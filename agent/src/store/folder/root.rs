@@ -173,6 +173,12 @@ pub(super) fn etag(stat: &Stat) -> String {
     format!("{:x}.{:x}-{:x}-{:x}", stat.st_mtime, stat.st_mtime_nsec, stat.st_size, stat.st_ino)
 }
 
+/// Whether a file is still the same version: it would have the same [`etag`].
+pub(super) fn is_same(before: &Stat, now: &Stat) -> bool {
+    let version = |stat: &Stat| (stat.st_mtime, stat.st_mtime_nsec, stat.st_size, stat.st_ino);
+    version(before) == version(now)
+}
+
 /// The size of a file in bytes.
 pub(super) fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)

@@ -93,6 +93,56 @@ async fn a_change_while_reading_is_not_a_quiet_end() {
 }
 
 #[tokio::test]
+async fn files_are_read_on_the_spot_as_they_are_read_through_bodies() {
+    let (folder, store) = store();
+    let (mut buffer, piece) = (Vec::new(), crate::store::MAX_PIECE);
+    for size in [0, 1, piece, piece + 1, 3 * piece] {
+        let bytes: Vec<u8> = (0..size).map(|n| (n / 7) as u8).collect();
+        fs::write(folder.path().join("a"), &bytes).unwrap();
+        let mut read = Vec::new();
+        let told = store.local().unwrap().read("a", &mut buffer, &mut |part| {
+            assert!(!part.is_empty() && part.len() <= piece);
+            read.extend_from_slice(part);
+            ControlFlow::Continue(())
+        });
+        assert_eq!(told.unwrap(), size as u64);
+        assert!(read == bytes, "{size}");
+    }
+    let mut pieces = 0;
+    let told = store.read("a", &mut buffer, &mut |_| {
+        pieces += 1;
+        ControlFlow::Break(())
+    });
+    assert_eq!((told.unwrap(), pieces), (3 * piece as u64, 1));
+    fs::write(folder.path().join("a.metadata.json"), r#"{"x":"1"}"#).unwrap();
+    assert_eq!(store.metadata("a").unwrap(), Metadata::from([("x".into(), "1".into())]));
+    symlink("a", folder.path().join("link")).unwrap();
+    let outcome = |key: &str| {
+        let read = store.read(key, &mut Vec::new(), &mut |_| ControlFlow::Continue(()));
+        read.map_err(|error| error.kind())
+    };
+    for (key, kind) in
+        [("b", ErrorKind::NotFound), ("link", ErrorKind::Invalid), ("../a", ErrorKind::Invalid)]
+    {
+        assert_eq!(outcome(key), Err(kind), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_while_reading_on_the_spot_is_not_a_quiet_end() {
+    let (folder, store) = store();
+    let path = folder.path().join("big");
+    for (change, size) in [("grow", 4), ("cut", 0)] {
+        fs::write(&path, vec![1; 3 * crate::store::MAX_PIECE]).unwrap();
+        let read = store.read("big", &mut Vec::new(), &mut |_| {
+            fs::write(&path, vec![2; size * crate::store::MAX_PIECE]).unwrap();
+            ControlFlow::Continue(())
+        });
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::Changed, "{change}");
+    }
+}
+
+#[tokio::test]
 async fn metadata_is_read_as_copied_from_a_bucket() {
     let (folder, store) = store();
     fs::write(folder.path().join("d.json.gz"), "x").unwrap();
