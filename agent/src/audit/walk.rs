@@ -115,7 +115,7 @@ pub(super) async fn walk_chain<'a>(
             Some(Done::Logs(logs)) => walk.note_logs(logs),
             Some(Done::Digest(digest)) => {
                 walk.reading -= 1;
-                walk.take(digest);
+                walk.take(*digest);
             }
             None => break,
         }
@@ -145,7 +145,7 @@ pub(super) struct Walk<'a> {
 
 /// What ends a read.
 enum Done {
-    Digest(ReadDigest),
+    Digest(Box<ReadDigest>),
     Logs(Vec<CheckedLog>),
 }
 
@@ -273,7 +273,9 @@ impl Walk<'_> {
         while self.reading < DIGESTS_AHEAD && self.queue.is_empty() {
             let Some(key) = self.unread.pop_front() else { break };
             self.reading += 1;
-            self.running.push(Box::pin(async move { Done::Digest(read_digest(shared, source, key).await) }));
+            self.running.push(Box::pin(async move {
+                Done::Digest(Box::new(read_digest(shared, source, key).await))
+            }));
         }
     }
 
