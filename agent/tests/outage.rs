@@ -49,6 +49,11 @@ async fn outage(faults: Faults, minutes: u64) {
     let steps = Steps::new();
     let heal = async {
         tokio::time::sleep(Duration::from_secs(60 * minutes)).await;
+        // Threads that compute do not know of simulated time: minutes may have passed before the first batch was made.
+        for _ in 0..200 {
+            std::thread::sleep(Duration::from_millis(10));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         check(&world, "while the sink fails").await;
         let data = world.archive_keys().await.into_iter().filter(|key| key.contains("/data/")).count();
         assert_eq!(data, 0, "nothing got through");
@@ -152,15 +157,10 @@ async fn an_object_that_changes_between_listing_and_reading_is_read_as_it_is_lat
     let part = format!("{account}_CloudTrail_eu-central-1_20261120T1005Z_00000000000000a1");
     world.replace("one", &part, Some((account, &["e1", "f1", "new"])));
     let ran = world.run_over(&Steps::new(), &Options::default(), listed).await;
-    assert_eq!(ran.end, RunEnd::Broken);
-    assert!(
-        ran.errors.len() == 1 && ran.errors[0].contains("not the one that was found"),
-        "{:?}",
-        ran.errors
-    );
+    assert_eq!(ran.end, RunEnd::Well, "{:?}", ran.errors);
     assert_eq!(world.findings()[0].0, "object_changed");
     check(&world, "changed").await;
-    // The next listing shows it as it is.
+    // The next listing shows nothing new.
     let ran = world.run(&Steps::new(), &Options::default()).await;
     assert_eq!(ran.end, RunEnd::Well, "{:?}", ran.errors);
     world.also_true(account, "new");

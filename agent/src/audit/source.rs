@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use trailhaul_core::model::{AccountId, ObjectRef, OrganizationId};
-use trailhaul_core::verify::{LogContent, LogHasher};
+use trailhaul_core::verify::{LogContent, LogHasher, PairHasher};
 
 use crate::config::Carries;
 use crate::runtime::{CpuPool, RetryPolicy};
@@ -193,25 +193,21 @@ impl Sources {
         Ok((hasher.finish(), stored))
     }
 
-    /// Hashes log files of folders, one after another on one thread, which costs less than handing each from
-    /// thread to thread. `None` for each that could not be read at the first try, or lies in no folder: then
-    /// [`Sources::hash`] says why, or reads it.
-    pub(super) async fn hash_here(
-        files: Vec<(Arc<dyn ObjectStore>, String)>,
-        cap: u64,
-    ) -> Vec<Option<(LogContent, u64)>> {
+    /// Hashes log files of folders on one thread, which costs less than handing each from thread to thread; small
+    /// ones two at a time, where the processor can. `None` for each that could not be read at the first try, or lies
+    /// in no folder: then [`Sources::hash`] says why, or reads it.
+    pub(super) async fn hash_here(files: Vec<LocalFile>, cap: u64) -> Vec<Option<(LogContent, u64)>> {
         let hash = move || {
-            let (mut hasher, mut buffer) = (LogHasher::new(cap), Vec::new());
-            let mut hash = |(store, key): &(Arc<dyn ObjectStore>, String)| {
-                let read = store.local()?.read(key, &mut buffer, &mut |piece| {
-                    hasher.push(piece);
-                    if hasher.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-                });
-                // Also after a failure, so that the next file is hashed by itself.
-                let content = hasher.finish();
-                Some((content, read.ok()?))
-            };
-            files.iter().map(&mut hash).collect()
+            let mut here =
+                Here { hasher: LogHasher::new(cap), pair: PairHasher::new(cap), buffer: Vec::new() };
+            let mut hashed = Vec::with_capacity(files.len());
+            for two in files.chunks(2) {
+                match (two, here.two(two)) {
+                    (_, Some(both)) => hashed.extend(both.map(Some)),
+                    (files, None) => hashed.extend(files.iter().map(|file| here.one(file))),
+                }
+            }
+            hashed
         };
         tokio::task::spawn_blocking(hash).await.unwrap_or_default()
     }
@@ -256,4 +252,54 @@ impl Sources {
         };
         ObjectReader::new(Arc::clone(&source.store), &object, self.retry, self.cancel.clone())
     }
+}
+
+/// A file by its folder and key.
+pub(super) type LocalFile = (Arc<dyn ObjectStore>, String);
+
+/// The most stored bytes of a file that is hashed with another, because both are in memory for it.
+const SMALL: usize = 512 * 1024;
+
+/// Hashes files on this thread.
+struct Here {
+    hasher: LogHasher,
+    pair: Option<PairHasher>,
+    buffer: Vec<u8>,
+}
+
+impl Here {
+    fn one(&mut self, (store, key): &LocalFile) -> Option<(LogContent, u64)> {
+        let Self { hasher, buffer, .. } = self;
+        let read = store.local()?.read(key, buffer, &mut |piece| {
+            hasher.push(piece);
+            if hasher.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        // Also after a failure, so that the next file is hashed by itself.
+        let content = hasher.finish();
+        Some((content, read.ok()?))
+    }
+
+    /// Two small files as CloudTrail writes them; `None` where they are not.
+    fn two(&mut self, files: &[LocalFile]) -> Option<[(LogContent, u64); 2]> {
+        let Self { pair, buffer, .. } = self;
+        let ([one, two], Some(pair)) = (files, pair) else { return None };
+        let one = whole(one, buffer)?;
+        let two = whole(two, buffer)?;
+        let [first, second] = pair.hash([&one, &two]);
+        Some([(first, one.len() as u64), (second, two.len() as u64)])
+    }
+}
+
+/// The stored bytes of a small file that the pair hasher takes.
+fn whole((store, key): &LocalFile, buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let (mut bytes, mut fits) = (Vec::new(), true);
+    let read = store.local()?.read(key, buffer, &mut |piece| {
+        fits = bytes.len() + piece.len() <= SMALL && (!bytes.is_empty() || PairHasher::takes(piece));
+        if !fits {
+            return ControlFlow::Break(());
+        }
+        bytes.extend_from_slice(piece);
+        ControlFlow::Continue(())
+    });
+    (read.is_ok() && fits && !bytes.is_empty()).then_some(bytes)
 }

@@ -20,6 +20,10 @@ use crate::telemetry::FindingKind;
 /// are more, its folders are listed on when digests have come.
 const MOST: u64 = 100_000;
 
+/// How long reading the digests that had come may take at least after a start, in seconds, until objects expire that
+/// none of them is known to name.
+const READING: i64 = 600;
+
 /// Whether a found object may be hauled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
@@ -75,8 +79,9 @@ impl Hold {
         if waiting.vouched {
             return Gate::Vouched;
         }
-        // The agent may not have run when the digest came.
-        let may_expire = self.digests_read.load(Ordering::Relaxed) || is_over(self.started);
+        // The agent may not have run when the digest came. A single pass reads all digests before it ends.
+        let in_vain = self.bounded && is_over(self.started) && self.now() - self.started >= READING;
+        let may_expire = self.digests_read.load(Ordering::Relaxed) || in_vain;
         if may_expire && waiting.held.is_some_and(is_over) { Gate::Expired } else { Gate::Wait }
     }
 
@@ -191,6 +196,10 @@ mod tests {
         assert_eq!(hold.gate(&waiting(false, Some(now - 7_200))), Gate::Wait);
         let later = Hold { started: now - 3_600, ..hold.clone() };
         assert_eq!(later.gate(&waiting(false, Some(now - 7_200))), Gate::Expired);
+        let once = Hold { bounded: false, ..later.clone() };
+        assert_eq!(once.gate(&waiting(false, Some(now - 7_200))), Gate::Wait, "it reads them before it ends");
+        let quick = Hold { started: now - 60, longest: 1, ..hold.clone() };
+        assert_eq!(quick.gate(&waiting(false, Some(now - 7_200))), Gate::Wait, "reading takes a while");
     }
 
     #[test]
